@@ -1,0 +1,57 @@
+"""OCRmyPDF plugin that reads scanned pages with TrOCR, run by Apple MLX.
+
+`ocrmypdf --plugin ocrmypdf_trocr_mlx in.pdf out.pdf` uses the hooks; programs may also read
+single images: `PageReader(shared()).read(image)`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ocrmypdf_trocr_mlx._plugin import (
+        add_options,
+        check_options,
+        get_ocr_engine,
+        initialize,
+        register_options,
+    )
+    from ocrmypdf_trocr_mlx.reader import PageReader
+    from ocrmypdf_trocr_mlx.recognizer import Recognizer, shared
+    from ocrmypdf_trocr_mlx.result import Page
+
+__all__ = [
+    "Page",
+    "PageReader",
+    "Recognizer",
+    "__version__",
+    "add_options",
+    "check_options",
+    "get_ocr_engine",
+    "initialize",
+    "register_options",
+    "shared",
+]
+
+# Imported when first asked for, so that importing the package costs nothing.
+_HOOKS = dict.fromkeys(
+    ("add_options", "check_options", "get_ocr_engine", "initialize", "register_options"), "_plugin"
+)
+_API = {"Page": "result", "PageReader": "reader", "Recognizer": "recognizer", "shared": "recognizer"}
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOOKS.get(name) or _API.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    # pluggy looks at every name that dir() gives: the API is left out, it would import MLX.
+    return sorted({*globals(), *_HOOKS})

@@ -1,0 +1,79 @@
+"""OCRmyPDF's hooks.
+
+The entry point loads this module, `--plugin ocrmypdf_trocr_mlx` the package, which has the same
+hooks; `initialize` sees to it that only one of the two stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from argparse import ArgumentParser
+
+import pluggy
+from ocrmypdf import OcrEngine, OcrOptions, hookimpl
+from ocrmypdf.builtin_plugins import tesseract_ocr
+from pydantic import BaseModel
+
+from ocrmypdf_trocr_mlx import options as trocr_options
+
+log = logging.getLogger(__name__)
+
+
+def _tesseract_missing() -> bool:
+    return shutil.which("tesseract") is None
+
+
+def _selected(options: OcrOptions | None) -> bool:
+    return options is None or options.ocr_engine in ("auto", trocr_options.ENGINE_NAME)
+
+
+@hookimpl
+def initialize(plugin_manager: pluggy.PluginManager) -> None:
+    """Keep one copy of the hooks, and block OCRmyPDF's Tesseract plugin where it cannot work."""
+    package, entry_point = sys.modules[__package__], sys.modules[__name__]
+    if plugin_manager.is_registered(package) and plugin_manager.is_registered(entry_point):
+        plugin_manager.unregister(entry_point)
+    if _tesseract_missing():
+        # It would end every job, whatever the engine, because there is no Tesseract.
+        plugin_manager.set_blocked(tesseract_ocr.__name__)
+
+
+@hookimpl
+def register_options() -> dict[str, type[BaseModel]]:
+    """The model of our options, and Tesseract's where its plugin is blocked."""
+    models: dict[str, type[BaseModel]] = {trocr_options.NAMESPACE: trocr_options.TrOcrOptions}
+    if _tesseract_missing():
+        models["tesseract"] = tesseract_ocr.TesseractOptions  # OCRmyPDF's core reads it
+    return models
+
+
+@hookimpl
+def add_options(parser: ArgumentParser) -> None:
+    """Our options, the choice `--ocr-engine trocr`, and Tesseract's options where blocked."""
+    trocr_options.add_arguments(parser)
+    trocr_options.add_engine_choice(parser)
+    if _tesseract_missing():
+        tesseract_ocr.TesseractOptions.add_arguments_to_parser(parser)
+
+
+@hookimpl
+def check_options(options: OcrOptions) -> None:
+    """Fail early, in one line, where our engine could not work as it was asked to."""
+    if _selected(options):
+        from ocrmypdf_trocr_mlx import engine
+
+        engine.check(options)
+    elif options.ocr_engine == "tesseract" and _tesseract_missing():
+        tesseract_ocr.check_options(options)  # says how to install it
+
+
+@hookimpl
+def get_ocr_engine(options: OcrOptions | None) -> OcrEngine | None:
+    """Our engine for `--ocr-engine auto` and `trocr`; another plugin's turn otherwise."""
+    if not _selected(options):
+        return None
+    from ocrmypdf_trocr_mlx.engine import TrOcrEngine
+
+    return TrOcrEngine()

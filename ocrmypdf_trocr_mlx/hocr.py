@@ -1,0 +1,172 @@
+"""A page that was read, as OCRmyPDF's tree of elements and as an hOCR file."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator
+from html import escape
+
+from ocrmypdf import Baseline, BoundingBox, OcrClass, OcrElement
+
+from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
+
+# Control, format, surrogate, private-use, unassigned: nothing to search for, and XML forbids most.
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+
+
+def printable(text: str) -> str:
+    """`text` without characters that have no place in a text layer, spaces made single."""
+    kept = "".join(
+        " " if c.isspace() else c
+        for c in text
+        if c.isspace() or unicodedata.category(c) not in _UNPRINTABLE
+    )
+    return " ".join(kept.split())
+
+
+def clean(page: Page) -> Page:
+    """A copy of `page` with printable text only; what has no text left is dropped."""
+    blocks = []
+    for block in page.blocks:
+        paragraphs = []
+        for paragraph in block.paragraphs:
+            lines = [line for line in map(_clean_line, paragraph.lines) if line.words]
+            if lines:
+                paragraphs.append(Paragraph(lines))
+        if paragraphs:
+            blocks.append(Block(paragraphs))
+    return Page(page.width, page.height, blocks)
+
+
+def _clean_line(line: Line) -> Line:
+    words = [Word(printable(w.text), w.box, w.confidence) for w in line.words]
+    return Line([w for w in words if w.text], line.baseline, line.ascent, line.descent)
+
+
+def to_element(page: Page, dpi: float, page_number: int = 0) -> OcrElement:
+    """OCRmyPDF's tree: page > area > paragraph > line > word, in pixels of the image."""
+    return OcrElement(
+        ocr_class=OcrClass.PAGE,
+        bbox=BoundingBox(0, 0, page.width, page.height),
+        dpi=dpi,
+        page_number=page_number,
+        children=[_area(block) for block in page.blocks],
+    )
+
+
+def _area(block: Block) -> OcrElement:
+    paragraphs = [
+        OcrElement(
+            ocr_class=OcrClass.PARAGRAPH,
+            bbox=_bbox(paragraph.box),
+            children=[_line(line) for line in paragraph.lines],
+        )
+        for paragraph in block.paragraphs
+    ]
+    return OcrElement(ocr_class=OcrClass.CAREA, bbox=_bbox(block.box), children=paragraphs)
+
+
+def _line(line: Line) -> OcrElement:
+    """The line as OCRmyPDF's renderer needs it to find its place and its font size.
+
+    The renderer takes the font size from the height of the box, so an axis-aligned box around
+    a skewed line would blow it up: the box is given as it was before the skew, which turned it
+    about the left end of the baseline.  Quarter turns are another matter: `textangle` tells of
+    them, and the box is the true one.
+    """
+    (x0, y0), (x1, y1) = line.baseline
+    quarters = round(line.angle / (math.pi / 2))
+    skew = line.angle - quarters * math.pi / 2
+    length = max(1.0, math.hypot(x1 - x0, y1 - y0))
+    ascent, descent = max(1.0, line.ascent), max(0.0, line.descent)
+
+    # Corners of the level line, then turned by whole quarters (y runs downwards).
+    cos, sin = (1, 0, -1, 0)[quarters % 4], (0, 1, 0, -1)[quarters % 4]
+    corners = [(x, y) for x in (0.0, length) for y in (-ascent, descent)]
+    xs = [x0 + x * cos + y * sin for x, y in corners]
+    ys = [y0 - x * sin + y * cos for x, y in corners]
+    return OcrElement(
+        ocr_class=OcrClass.LINE,
+        bbox=BoundingBox(min(xs), min(ys), max(xs), max(ys)),
+        baseline=Baseline(slope=-math.tan(skew), intercept=-descent),
+        textangle=(quarters * 90.0) % 360 or None,
+        children=[
+            OcrElement(
+                ocr_class=OcrClass.WORD,
+                bbox=_bbox(word.box),
+                text=word.text,
+                confidence=word.confidence,
+            )
+            for word in line.words
+        ],
+    )
+
+
+def _bbox(box: Box) -> BoundingBox:
+    return BoundingBox(box.left, box.top, box.right, box.bottom)
+
+
+_HEAD = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN"
+    "http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
+<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">
+ <head>
+  <title></title>
+  <meta http-equiv="Content-Type" content="text/html;charset=utf-8"/>
+  <meta name="ocr-system" content="{system}"/>
+  <meta name="ocr-capabilities"
+      content="ocr_page ocr_carea ocr_par ocr_line ocrx_word ocrp_wconf"/>
+ </head>
+ <body>
+"""
+_TAGS = {
+    OcrClass.PAGE: "div",
+    OcrClass.CAREA: "div",
+    OcrClass.PARAGRAPH: "p",
+    OcrClass.LINE: "span",
+    OcrClass.WORD: "span",
+}
+
+
+def to_hocr(element: OcrElement, system: str) -> str:
+    """The tree of `to_element` as an hOCR document; `system` names the software."""
+    counts: dict[str, int] = {}
+    body = "\n".join(_elements(element, counts, indent=2))
+    return f"{_HEAD.format(system=escape(system))}{body}\n </body>\n</html>\n"
+
+
+def _elements(element: OcrElement, counts: dict[str, int], indent: int) -> Iterator[str]:
+    kind = element.ocr_class.partition("_")[2]
+    counts[kind] = counts.get(kind, 0) + 1
+    tag = _TAGS[element.ocr_class]
+    start = (
+        f'{" " * indent}<{tag} class="{element.ocr_class}" '
+        f'id="{kind}_{counts[kind]}" title="{escape(_title(element))}">'
+    )
+    if element.ocr_class == OcrClass.WORD:
+        yield f"{start}{escape(element.text)}</{tag}>"
+        return
+    yield start
+    for child in element.children:
+        yield from _elements(child, counts, indent + 1)
+    yield f"{' ' * indent}</{tag}>"
+
+
+def _title(element: OcrElement) -> str:
+    """Properties of the element; hOCR's boxes are whole numbers, not below 0."""
+    box = element.bbox
+    assert box is not None
+    corners = (box.left, box.top, box.right, box.bottom)
+    parts = [" ".join(["bbox", *(str(max(0, round(v))) for v in corners)])]
+    if element.ocr_class == OcrClass.PAGE:
+        dpi = round(element.dpi or 0)
+        parts += [f"ppageno {element.page_number or 0}", f"scan_res {dpi} {dpi}"]
+    if element.baseline is not None:
+        parts.append(f"baseline {element.baseline.slope:.4f} {round(element.baseline.intercept)}")
+    if element.textangle is not None:
+        parts.append(f"textangle {element.textangle:g}")
+    if element.confidence is not None:
+        parts.append(f"x_wconf {round(100 * element.confidence)}")
+    return "; ".join(parts)
