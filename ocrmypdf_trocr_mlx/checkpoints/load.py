@@ -1,0 +1,107 @@
+"""A checkpoint folder -> model, image processor, tokenizer and decoding options."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from ocrmypdf_trocr_mlx.model.config import ConfigError, TrOCRConfig
+from ocrmypdf_trocr_mlx.model.options import GenerateOptions
+from ocrmypdf_trocr_mlx.model.trocr import TrOCR
+
+from .errors import CheckpointError
+from .images import ImageProcessor
+from .tokens import Tokenizer
+from .weights import expand, read_weights, sanitize, tie
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All it takes to read a line; `options` is how the checkpoint wants to be decoded."""
+
+    model: TrOCR
+    processor: ImageProcessor
+    tokenizer: Tokenizer
+    config: TrOCRConfig
+    options: GenerateOptions
+    name: str
+
+
+def load(folder: Path, dtype: mx.Dtype = mx.float32) -> Checkpoint:
+    """Load a TrOCR checkpoint in transformers' layout; raises CheckpointError, one line.
+
+    The weights are evaluated, so the model may be used by another thread than the caller's.
+    Half precision is for GPUs: on a CPU it is many times slower than float32.
+    """
+    folder = Path(folder)
+    values = _read_json(folder / "config.json")
+    try:
+        config = TrOCRConfig.from_dict(values)
+    except (ConfigError, TypeError, ValueError) as e:
+        raise CheckpointError(f"{folder}: {e}") from e
+    generation = folder / "generation_config.json"
+    options = GenerateOptions.from_config(
+        values, _read_json(generation) if generation.is_file() else None
+    )
+    processor = ImageProcessor.from_dict(
+        _read_json(folder / "preprocessor_config.json"), config.encoder.patch_size[1]
+    )
+    tokenizer = Tokenizer.from_folder(folder)
+    model = _load_model(folder, config, dtype)
+    return Checkpoint(model, processor, tokenizer, model.config, options, folder.name)
+
+
+def _load_model(folder: Path, config: TrOCRConfig, dtype: mx.Dtype) -> TrOCR:
+    weights = sanitize(expand(read_weights(folder), dtype), config)
+    tied = tie(weights)
+    config = dataclasses.replace(
+        config, decoder=dataclasses.replace(config.decoder, tie_word_embeddings=tied)
+    )
+    try:
+        model = TrOCR(config)
+    except ConfigError as e:
+        raise CheckpointError(f"{folder}: {e}") from e
+    _check(folder, dict(tree_flatten(model.parameters())), weights)
+    model.load_weights(list(weights.items()))
+    model.eval()
+    # Streams belong to threads: what is left lazy here could not be evaluated in another.
+    mx.eval(model.state)
+    return model
+
+
+def _check(folder: Path, expected: dict[str, mx.array], given: dict[str, mx.array]) -> None:
+    """Raise for missing, unexpected and ill-shaped weights, naming some of each."""
+    problems = {
+        "missing": sorted(expected.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - expected.keys()),
+        "of another shape than config.json says": [
+            f"{k} {tuple(given[k].shape)} for {tuple(expected[k].shape)}"
+            for k in sorted(expected.keys() & given.keys())
+            if given[k].shape != expected[k].shape
+        ],
+    }
+    found = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in problems.items() if keys]
+    if found:
+        raise CheckpointError(f"{folder}: weights do not fit the model: {'; '.join(found)}")
+
+
+def _some(keys: list[str], limit: int = 8) -> str:
+    return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: not a TrOCR checkpoint folder") from None
+    except (OSError, ValueError) as e:
+        raise CheckpointError(f"{path}: cannot be read: {e}") from e
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: not a json object")
+    return value

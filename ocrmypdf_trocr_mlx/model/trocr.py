@@ -1,0 +1,42 @@
+"""TrOCR: an image encoder and a text decoder that reads its states."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from .config import TrOCRConfig
+from .decoder import Decoder, KeysValues, KVCache
+from .vit import VisionEncoder
+
+
+class TrOCR(nn.Module):
+    def __init__(self, config: TrOCRConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = VisionEncoder(config.encoder)
+        if config.projects_memory:
+            self.enc_to_dec_proj = nn.Linear(config.encoder.hidden_size, config.decoder.d_model)
+        self.decoder = Decoder(config.decoder, config.memory_size)
+
+    def encode(self, pixels: mx.array) -> mx.array:
+        """Normalised images (B, H, W, C or 1) -> states (B, S, D)."""
+        states = self.encoder(pixels.astype(self.dtype))
+        return self.enc_to_dec_proj(states) if self.config.projects_memory else states
+
+    def memory(self, states: mx.array) -> list[KeysValues]:
+        """What each decoder layer reads of the image: computed once, used at every step."""
+        return [layer.encoder_attn.keys_values(states) for layer in self.decoder.layers]
+
+    def new_caches(self) -> list[KVCache]:
+        return [KVCache() for _ in self.decoder.layers]
+
+    def __call__(self, pixels: mx.array, tokens: mx.array) -> mx.array:
+        """Logits (B, L, V) of tokens (B, L) given at once."""
+        memory = self.memory(self.encode(pixels))
+        return self.decoder(tokens, memory, self.new_caches())[0]
+
+    @property
+    def dtype(self) -> mx.Dtype:
+        """The type computed in; also right where the linear layers are quantized."""
+        return self.encoder.layernorm.weight.dtype
