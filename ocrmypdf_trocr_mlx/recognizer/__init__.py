@@ -1,0 +1,13 @@
+"""Reading crops of text lines: one model, one thread, words with places and confidences."""
+
+from __future__ import annotations
+
+from ocrmypdf_trocr_mlx import backend
+
+# Before any module here imports MLX, which takes the BLAS that is loaded by then.
+backend.load_blas()
+
+from .reading import Reading, ReadWord  # noqa: E402
+from .service import Recognizer, shared  # noqa: E402
+
+__all__ = ["ReadWord", "Reading", "Recognizer", "shared"]

@@ -1,0 +1,94 @@
+"""Where a line's ink is, column by column: what splitting and word boxes hold on to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+# A line is examined at this height: a pixel is then about the thickness of a stroke.
+_HEIGHT = 48
+# Levels of grey between paper and ink below which there is nothing to read.
+_MIN_CONTRAST = 24.0
+# Ink is what is darker than this part of the way from paper to the darkest ink nearby.
+_THRESHOLD = 0.45
+# Nearby ink this much fainter than the line's darkest is paper texture or shows through.
+_FAINT = 0.35
+# A row inked over so much of a long line is a rule under or through it, not text.
+_RULE = 0.7
+
+
+@dataclass(frozen=True)
+class InkProfile:
+    """Share of ink in each column, 0 to 1, of a line that is `height` columns high.
+
+    A column is `scale` pixels of the crop wide.
+    """
+
+    columns: np.ndarray
+    height: int
+    scale: float
+
+    @property
+    def is_blank(self) -> bool:
+        return not self.columns.any()
+
+    def free_runs(self) -> list[tuple[int, int]]:
+        """The gaps: runs [start, end) of columns without ink."""
+        return runs(self.columns == 0)
+
+    def __getitem__(self, part: slice) -> InkProfile:
+        return InkProfile(self.columns[part], self.height, self.scale)
+
+
+def runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Runs [start, end) of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def ink_profile(gray: np.ndarray) -> InkProfile:
+    """The profile of a line crop, uint8 (h, w), of either polarity."""
+    height, width = gray.shape
+    if not height or not width:
+        return InkProfile(np.zeros(0), max(1, height), 1.0)
+    if height > _HEIGHT:
+        size = (max(1, round(width * _HEIGHT / height)), _HEIGHT)
+        gray = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
+    mask = _ink_mask(gray)
+    if gray.shape[1] > 5 * gray.shape[0]:
+        mask[mask.mean(axis=1) > _RULE] = False
+    return InkProfile(mask.mean(axis=0), gray.shape[0], width / gray.shape[1])
+
+
+def _ink_mask(gray: np.ndarray) -> np.ndarray:
+    frame = np.concatenate((gray[0], gray[-1], gray[:, 0], gray[:, -1]))
+    low, high = np.percentile(gray, (1, 99))
+    if np.median(frame) < (low + high) / 2:
+        gray = 255 - gray
+    paper, contrast = _local_levels(gray)
+    if contrast.max() < _MIN_CONTRAST:
+        return np.zeros(gray.shape, bool)
+    contrast = np.maximum(contrast, _FAINT * contrast.max())
+    return gray < paper - _THRESHOLD * contrast
+
+
+def _local_levels(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Grey of the paper, and how much darker the ink is, for each column.
+
+    Measured over squares of the line and their neighbours, straight lines in between.
+    """
+    height, width = gray.shape
+    count = max(1, round(width / height))
+    edges = np.linspace(0, width, count + 1).astype(int)
+    levels = np.array(
+        [
+            np.percentile(gray[:, edges[max(0, i - 1)] : edges[min(count, i + 2)]], (90, 0.5))
+            for i in range(count)
+        ]
+    )
+    centres = (edges[:-1] + edges[1:]) / 2
+    x = np.arange(width) + 0.5
+    paper, ink = (np.interp(x, centres, levels[:, k]) for k in (0, 1))
+    return paper, paper - ink

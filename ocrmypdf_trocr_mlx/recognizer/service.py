@@ -1,0 +1,271 @@
+"""One thread that reads the lines of all pages with one model, whatever thread they come from."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import mlx.core as mx
+import numpy as np
+
+from ocrmypdf_trocr_mlx import backend
+from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
+from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
+
+from .align import place_words
+from .ink import InkProfile, ink_profile
+from .reading import Reading, ReadWord
+from .split import Piece, split_line
+from .transcribe import Transcriber, Transcript
+
+log = logging.getLogger(__name__)
+
+# So many batches may wait: enough to sort by width, few enough to hold in memory.
+_WAITING_BATCHES = 16
+# A batch on a processor ends within seconds; at exit nobody waits longer for it.
+_CLOSE_SECONDS = 30.0
+
+
+@dataclass
+class _Line:
+    """A line on its way: its pieces, what was read of each, and who waits for all."""
+
+    ink: InkProfile
+    pieces: list[Piece]
+    future: Future[Reading]
+    read: list[Transcript | None] = field(default_factory=list)
+
+
+@dataclass
+class _Job:
+    """One piece of a line, resized for the model."""
+
+    line: _Line
+    index: int
+    image: np.ndarray
+
+
+class Recognizer:
+    """Reads crops of text lines, uint8 (h, w), with one model in one thread.
+
+    May be used from many threads at once, but not by a forked child of the process that made
+    it.  `submit` waits when too many lines are waiting.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "auto",
+        batch_size: int = 32,
+        beams: int = 1,
+    ):
+        self._transcriber = Transcriber(checkpoint, beams)
+        self._device = device
+        self._batch_size = batch_size
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._waiting: list[_Job] = []
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="trocr", daemon=True)
+        self._thread.start()
+        _open.add(self)
+
+    def submit(self, crop: np.ndarray) -> Future[Reading]:
+        """Queue a line; the future gives its Reading, with no words if it is blank."""
+        self._check_process()
+        _check_crop(crop)
+        future: Future[Reading] = Future()
+        jobs = self._prepare(crop, future)
+        if not jobs:
+            future.set_result(Reading())
+            return future
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._has_room())
+            if self._closed:
+                raise RuntimeError("the recognizer is closed")
+            self._waiting.extend(jobs)
+            self._changed.notify_all()
+        return future
+
+    def read(self, crops: Sequence[np.ndarray]) -> list[Reading]:
+        """Read lines and wait for them; raises what the first failing one raised."""
+        futures = [self.submit(crop) for crop in crops]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def close(self) -> None:
+        """End the thread after the batch it is at; lines still waiting fail.  Idempotent."""
+        if self._pid != os.getpid():
+            return
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_CLOSE_SECONDS)
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < _WAITING_BATCHES * self._batch_size
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                "MLX cannot be used in a forked process: use threads, which is OCRmyPDF's "
+                "default, or start processes by 'spawn'"
+            )
+
+    def _prepare(self, crop: np.ndarray, future: Future[Reading]) -> list[_Job]:
+        """Cut and resize, in the thread that submits."""
+        ink = ink_profile(crop)
+        if ink.is_blank:
+            return []
+        pieces = split_line(ink, self._transcriber.max_aspect)
+        line = _Line(ink, pieces, future, [None] * len(pieces))
+        jobs = []
+        for i, piece in enumerate(pieces):
+            left, right = (round(x * ink.scale) for x in (piece.left, piece.right))
+            jobs.append(_Job(line, i, self._transcriber.fit(crop[:, left : max(right, left + 1)])))
+        return jobs
+
+    def _run(self) -> None:
+        """The inference thread: all that is waiting, in batches of about one width."""
+        error: BaseException = RuntimeError("the recognizer was closed")
+        try:
+            backend.prepare(self._device)
+            while (jobs := self._take()) is not None:
+                jobs.sort(key=lambda job: job.image.shape[1], reverse=True)
+                for i in range(0, len(jobs), self._batch_size):
+                    if self._closed:
+                        self._fail(jobs[i:], error)
+                        break
+                    self._read_batch(jobs[i : i + self._batch_size])
+        except BaseException as e:
+            log.debug("The inference thread ended", exc_info=True)
+            error = e
+        finally:
+            with self._changed:
+                self._closed = True
+                rest, self._waiting = self._waiting, []
+                self._changed.notify_all()
+            self._fail(rest, error)
+
+    def _take(self) -> list[_Job] | None:
+        """Wait for lines and take all there are, but those nobody waits for; None when closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            jobs, self._waiting = self._waiting, []
+            self._changed.notify_all()
+        return [job for job in jobs if _begin(job.line.future)]
+
+    def _read_batch(self, jobs: list[_Job]) -> None:
+        """Read pieces together; if that fails, one by one, so that only the guilty line fails."""
+        try:
+            transcripts = self._transcriber([job.image for job in jobs])
+            for job, transcript in zip(jobs, transcripts, strict=True):
+                _finish(job, transcript)
+        except Exception as e:
+            if len(jobs) == 1:
+                self._fail(jobs, e)
+                return
+            log.debug("A batch of %d lines failed, reading them singly", len(jobs), exc_info=True)
+            mx.clear_cache()
+            for job in jobs:
+                self._read_batch([job])
+
+    def _fail(self, jobs: Sequence[_Job], error: BaseException) -> None:
+        for job in jobs:
+            if not job.line.future.done():
+                job.line.future.set_exception(error)
+
+
+_open: weakref.WeakSet[Recognizer] = weakref.WeakSet()
+_shared: dict[tuple[str, str, int, int], Recognizer] = {}
+_shared_lock = threading.Lock()
+
+
+def shared(
+    name: str | None = None, device: str = "auto", batch_size: int = 32, beams: int = 1
+) -> Recognizer:
+    """The process's recognizer for a checkpoint: "bundled" or None, a folder, or a model id.
+
+    Made at the first call and kept.  Nothing is downloaded.  Raises ValueError, one line, for
+    a checkpoint or device that cannot be used.
+    """
+    for inherited in _shared.values():
+        inherited._check_process()
+    folder = resolve(name)
+    key = (str(folder.resolve()), device, batch_size, beams)
+    with _shared_lock:
+        recognizer = _shared.get(key)
+        if recognizer is None or recognizer._closed:
+            backend.prepare(device)
+            on_gpu = mx.default_device().type == mx.gpu
+            checkpoint = load(folder, mx.float16 if on_gpu else mx.float32)
+            recognizer = Recognizer(checkpoint, device=device, batch_size=batch_size, beams=beams)
+            _shared[key] = recognizer
+        return recognizer
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread inside MLX must not outlive the interpreter."""
+    for recognizer in list(_open):
+        recognizer.close()
+
+
+def _begin(future: Future[Reading]) -> bool:
+    """From here on the future cannot be cancelled; False if it was."""
+    return future.running() or (not future.cancelled() and future.set_running_or_notify_cancel())
+
+
+def _check_crop(crop: np.ndarray) -> None:
+    if crop.ndim != 2 or crop.dtype != np.uint8:
+        raise ValueError(f"a line must be uint8 (h, w), not {crop.dtype} {crop.shape}")
+
+
+def _finish(job: _Job, transcript: Transcript) -> None:
+    """Note what a piece says; with the last piece, the line is read."""
+    line = job.line
+    line.read[job.index] = transcript
+    if None in line.read or line.future.done():
+        return
+    words: list[ReadWord] = []
+    for piece, read in zip(line.pieces, line.read, strict=True):
+        assert read is not None
+        _append(words, _place(line.ink, piece, read), piece.after_gap)
+    line.future.set_result(Reading(tuple(words)))
+
+
+def _place(ink: InkProfile, piece: Piece, read: Transcript) -> list[ReadWord]:
+    """The words of a piece, in pixels of the crop."""
+    part = ink[piece.left : piece.right]
+    column_width = read.column_share * len(part.columns)
+    return [
+        ReadWord(
+            word.text,
+            (piece.left + word.left) * ink.scale,
+            (piece.left + word.right) * ink.scale,
+            word.confidence,
+        )
+        for word in place_words(read.texts, read.logprobs, read.attention, column_width, part)
+    ]
+
+
+def _append(words: list[ReadWord], more: list[ReadWord], after_gap: bool) -> None:
+    """Add a piece's words; a cut through a word is mended."""
+    if words and more and not after_gap:
+        a, b = words.pop(), more.pop(0)
+        confidence = min(a.confidence, b.confidence)
+        words.append(ReadWord(a.text + b.text, a.left, b.right, confidence))
+    words.extend(more)

@@ -1,0 +1,108 @@
+"""A checkpoint at work: images of lines in, their tokens and where each was seen out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+from PIL import Image
+
+from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
+from ocrmypdf_trocr_mlx.model.generate import Hypothesis, generate
+
+from .align import columns_of
+
+# Longer lines are cut.  Room is left before the model's image is full: it was trained on few
+# lines that fill it.  Models that stretch their images squeeze longer lines too much.
+_FILL = 13 / 16
+_STRETCHED_ASPECT = 13.0
+# No script of ours has characters narrower than this, in pixels of the model's image.
+_LEAST_PITCH = 4
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What one image says: the text of each token, its log-probability, and its attention.
+
+    `attention` is (T, columns) over columns of patches, of which the last may be cut short by
+    the end of the line; `column_share` is the width of one as a share of the line's.
+    """
+
+    texts: list[str]
+    logprobs: list[float]
+    attention: np.ndarray
+    column_share: float
+
+
+class Transcriber:
+    """Reads batches with a checkpoint.  Only `fit` may be called from several threads."""
+
+    def __init__(self, checkpoint: Checkpoint, beams: int = 1):
+        self._checkpoint = checkpoint
+        self._options = dataclasses.replace(
+            checkpoint.options, num_beams=beams, keep_attention=True
+        )
+
+    @property
+    def max_aspect(self) -> float:
+        """The widest line to read in one piece, in line heights."""
+        processor = self._checkpoint.processor
+        if processor.pad_to_aspect:
+            return _FILL * processor.width / processor.height
+        return _STRETCHED_ASPECT
+
+    def fit(self, gray: np.ndarray) -> np.ndarray:
+        """Resize a line, uint8 (h, w), to the model's size, not yet padded."""
+        processor = self._checkpoint.processor
+        size = (processor.fitted_width(*gray.shape), processor.height)
+        return np.asarray(Image.fromarray(gray).resize(size, resample=processor.resample))
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Transcript]:
+        """Read images that `fit` made; those of about one width are best read together."""
+        pixels = self._checkpoint.processor(images)
+        options = self._options
+        if self._checkpoint.processor.pad_to_aspect:
+            most = pixels.shape[2] // _LEAST_PITCH + 16
+            options = dataclasses.replace(options, max_length=min(options.max_length, most))
+        hypotheses = generate(self._checkpoint.model, mx.array(pixels), options)
+        return [
+            self._transcript(hypothesis, image.shape[1], pixels.shape[2])
+            for hypothesis, image in zip(hypotheses, images, strict=True)
+        ]
+
+    def _transcript(self, hypothesis: Hypothesis, width: int, padded_width: int) -> Transcript:
+        encoder = self._checkpoint.config.encoder
+        patch_width = encoder.patch_size[1]
+        grid = (encoder.grid[0], padded_width // patch_width)
+        tokens = without_loop(hypothesis.tokens, self._options.eos)
+        assert hypothesis.attention is not None
+        return Transcript(
+            self._checkpoint.tokenizer.pieces(tokens),
+            hypothesis.logprobs[: len(tokens)],
+            columns_of(
+                hypothesis.attention[: len(tokens)],
+                encoder.num_prefix_tokens,
+                grid,
+                -(-width // patch_width),
+            ),
+            patch_width / width,
+        )
+
+
+def without_loop(tokens: list[int], eos: Sequence[int]) -> list[int]:
+    """Tokens that never came to an end, cut after the first turn of the loop they end in.
+
+    Tokens that did end are left alone: a row of dots is no loop.
+    """
+    if not tokens or tokens[-1] in eos:
+        return tokens
+    for period in range(1, len(tokens) // 3 + 1):
+        start = len(tokens) - period
+        while start > 0 and tokens[start - 1] == tokens[start - 1 + period]:
+            start -= 1
+        if len(tokens) - start >= 3 * period:
+            return tokens[: start + period]
+    return tokens
