@@ -1,0 +1,130 @@
+"""From grey levels to ink: local thresholds, light text on dark fills, ruled lines taken out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+Mask = np.ndarray  # uint8 (H, W), 255 where there is ink
+
+
+@dataclass
+class Ink:
+    """Ink of a page at working resolution, without rules and fills.
+
+    `mask`: uint8 (H, W), 255 where a letter may be; `dark`: uint8 (H, W), 255 inside fills
+    whose text is light; `rules`: uint8 (H, W), 255 on the ruled lines that were taken out.
+    """
+
+    mask: Mask
+    dark: Mask
+    rules: Mask
+
+
+def odd(x: float) -> int:
+    """The odd kernel size nearest above `x`, at least 1."""
+    return 2 * int(max(x, 0) / 2) + 1
+
+
+def threshold(gray: np.ndarray, window: int) -> Mask:
+    """Ink darker than its surroundings (Niblack with a floor above the paper's noise).
+
+    With text covering a part p of the window and contrast C, mean - std / 2 lies between
+    paper and ink for every p up to a half; the floor keeps empty paper empty.
+    """
+    box = (window, window)
+    mean = cv2.boxFilter(gray, cv2.CV_32F, box)
+    var = cv2.subtract(cv2.sqrBoxFilter(gray, cv2.CV_32F, box), cv2.multiply(mean, mean))
+    std = cv2.sqrt(cv2.max(var, 0))
+    noise = 1.48 * float(np.median(np.abs(cv2.Laplacian(gray, cv2.CV_16S, ksize=1)))) / 4.5
+    floor = max(14.0, 4.0 * noise)
+    limit = cv2.subtract(mean, cv2.max(cv2.multiply(std, 0.5), floor))
+    return cv2.compare(gray, cv2.min(limit, 255).astype(np.uint8), cv2.CMP_LT)
+
+
+def dark_fills(gray: np.ndarray, size: float) -> Mask:
+    """Areas filled dark enough to carry light text: at least a line high and three wide."""
+    paper = float(np.percentile(gray, 90))
+    # A closing-like blur first: halftone fills are dark only on average.
+    level = cv2.blur(gray, (odd(size * 0.6),) * 2)
+    dark = np.where(level < 0.62 * paper, 255, 0).astype(np.uint8)
+    k = odd(size * 1.1)
+    dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((odd(size * 0.7), k), np.uint8))
+    dark = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((k, odd(size * 1.6)), np.uint8))
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(dark)
+    keep = (
+        (stats[:, cv2.CC_STAT_WIDTH] > 3 * size)
+        & (stats[:, cv2.CC_STAT_HEIGHT] > 1.2 * size)
+        & (stats[:, cv2.CC_STAT_AREA] > 0.5 * stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT])
+    )
+    keep[0] = False
+    return np.where(keep[labels], 255, 0).astype(np.uint8)
+
+
+def ruled_lines(mask: Mask, size: float) -> Mask:
+    """Horizontal and vertical rules: straight, without gaps, far longer than a letter, thin."""
+    across = _runs(mask, size)
+    down = _runs(mask.T.copy(), size).T
+    return across | down
+
+
+def _runs(mask: Mask, size: float) -> Mask:
+    """Horizontal rules of a mask, less the strokes of letters that cross or stand on them."""
+    length, thick = odd(3.5 * size), odd(0.36 * size)
+    # Bridge the breaks of a worn or slightly slanted rule, but not the gaps between letters.
+    joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((1, odd(0.2 * size)), np.uint8))
+    runs = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
+    ink = np.bincount(labels[mask > 0], minlength=n)
+    area, width, height = stats[:, 4], stats[:, 2], stats[:, 3]
+    keep = (ink > 0.88 * area) & (area < width * thick) & (height < thick + 0.05 * width)
+    keep[0] = False
+    grown = cv2.dilate(np.where(keep[labels], 255, 0).astype(np.uint8), np.ones((3, 1), np.uint8))
+    rule = grown & mask
+    # A stroke goes on above or below the rule: its share of the rule stays with it.
+    stroke = cv2.morphologyEx(
+        cv2.subtract(mask, rule), cv2.MORPH_OPEN, np.ones((odd(0.25 * size), 1), np.uint8)
+    )
+    reach = cv2.dilate(stroke, np.ones((2 * thick + 1, 1), np.uint8))
+    return cv2.subtract(rule, reach)
+
+
+def find_ink(gray: np.ndarray, size: float) -> Ink:
+    """Ink of a page whose letters are about `size` pixels high."""
+    # Half-tone dots and 1-bit dither vanish under a blur narrower than a stroke.
+    soft = cv2.GaussianBlur(gray, (0, 0), max(0.4, 0.045 * size))
+    window = odd(max(15, 5 * size))
+    mask = threshold(soft, window)
+    if _speckled(mask, size):
+        soft = cv2.GaussianBlur(gray, (0, 0), 0.12 * size)
+        mask = _without_specks(threshold(soft, window), size)
+    dark = dark_fills(gray, size)
+    if dark.any():
+        light = threshold(255 - soft, window)
+        mask = np.where(dark > 0, light, mask)
+        # The edge of a fill is a step, not a stroke.
+        edge = cv2.morphologyEx(dark, cv2.MORPH_GRADIENT, np.ones((odd(0.3 * size),) * 2, np.uint8))
+        mask[edge > 0] = 0
+    rules = ruled_lines(mask, size)
+    return Ink(cv2.subtract(mask, rules), dark, rules)
+
+
+def _speckled(mask: Mask, size: float) -> bool:
+    """Are there far more specks than letters, as in dithered or noisy scans?"""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    extent = np.maximum(stats[1:, 2], stats[1:, 3])
+    return bool((extent < 0.3 * size).sum() > 6 * (extent > 0.5 * size).sum() + 200)
+
+
+def _without_specks(mask: Mask, size: float) -> Mask:
+    """The mask less small pieces of ink that stand among others of their kind, not by letters."""
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    speck = np.maximum(stats[:, 2], stats[:, 3]) < 0.45 * size
+    speck[0] = False
+    specks = np.where(speck[labels], 255, 0).astype(np.uint8)
+    window = (odd(3 * size),) * 2
+    crowd = cv2.boxFilter(specks, cv2.CV_32F, window)
+    letters = cv2.boxFilter(cv2.subtract(mask, specks), cv2.CV_32F, window)
+    return cv2.bitwise_and(mask, cv2.bitwise_not(cv2.bitwise_and(specks, cv2.compare(crowd, letters, cv2.CMP_GT))))

@@ -1,0 +1,209 @@
+"""Segments to text lines: linked along the line, cut at gutters and cell borders, measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .ink import Mask
+from .segments import Segment
+
+# In letter sizes.  Spaces of justified and typewritten text stay below WIDE; between NARROW and
+# WIDE a gap is a gutter only if gaps above and below continue it.
+WIDE, NARROW = 2.3, 0.9
+GUTTER_ROWS = 4
+
+
+@dataclass
+class TextLine:
+    """A line of text, or the part of it in one column or cell, on an upright page.
+
+    `left`, `right`: ends of the ink.  `y_left`, `y_right`: height of the baseline there.
+    `ascent`, `descent`: how far the ink goes above and below the baseline.  `size`: median
+    height of the letters.  All in pixels.
+    """
+
+    left: float
+    right: float
+    y_left: float
+    y_right: float
+    ascent: float
+    descent: float
+    size: float
+
+    @property
+    def top(self) -> float:
+        return min(self.y_left, self.y_right) - self.ascent
+
+    @property
+    def bottom(self) -> float:
+        return max(self.y_left, self.y_right) + self.descent
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def middle(self) -> float:
+        return (self.y_left + self.y_right) / 2 - 0.4 * self.size
+
+    def scaled(self, k: float) -> TextLine:
+        """The same line on the page enlarged by `k`."""
+        return TextLine(*(k * v for v in vars(self).values()))
+
+
+def find_text_lines(segments: list[Segment], rules: Mask, size: float) -> list[TextLine]:
+    """Text lines made of `segments`, in no order; `rules` (uint8 H, W) keeps cells apart."""
+    chains = _link(segments, rules)
+    runs = [Segment(np.concatenate([s.chars for s in c]), sum(s.area for s in c)) for c in chains]
+    parts = _cut_at_gutters(runs)
+    return [measure(p) for p in parts if _is_text(p, size)]
+
+
+def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
+    """Chains of segments, each linked to its nearest neighbour on the same line."""
+    n = len(segments)
+    if not n:
+        return []
+    lefts = np.array([s.left for s in segments])
+    rights = np.array([s.right for s in segments])
+    start = np.array([s.band(right_end=False) for s in segments])
+    end = np.array([s.band(right_end=True) for s in segments])
+    sizes = np.array([s.size for s in segments])
+    best_right = np.full(n, -1)
+    best_left: dict[int, tuple[float, int]] = {}
+    for i in range(n):
+        big = np.maximum(sizes, sizes[i])
+        gap = lefts - rights[i]
+        overlap = np.minimum(start[:, 1], end[i, 1]) - np.maximum(start[:, 0], end[i, 0])
+        small = np.minimum(start[:, 1] - start[:, 0], end[i, 1] - end[i, 0])
+        ok = (
+            (gap < WIDE * big) & (gap > -0.6 * big) & (lefts > lefts[i]) & (rights > rights[i])
+            & (overlap > 0.45 * small) & (np.minimum(sizes, sizes[i]) > 0.42 * big)
+        )
+        ok[i] = False
+        candidates = np.flatnonzero(ok)
+        if not len(candidates):
+            continue
+        j = int(candidates[np.argmin(gap[candidates])])
+        y = int((max(start[j, 0], end[i, 0]) + min(start[j, 1], end[i, 1])) / 2)
+        if _ruled(rules, rights[i], lefts[j], y):
+            continue
+        best_right[i] = j
+        if j not in best_left or gap[j] < best_left[j][0]:
+            best_left[j] = (float(gap[j]), i)
+    follows = {j: i for j, (_, i) in best_left.items() if best_right[i] == j}
+    after = {i: j for j, i in follows.items()}
+    chains = []
+    for i in range(n):
+        if i not in follows:
+            chain = [i]
+            while chain[-1] in after:
+                chain.append(after[chain[-1]])
+            chains.append([segments[k] for k in chain])
+    return chains
+
+
+def _ruled(rules: Mask, left: float, right: float, y: int) -> bool:
+    """Does a vertical rule stand between x = left and right at height y?"""
+    x0, x1 = int(min(left, right)), int(max(left, right)) + 1
+    window = rules[max(0, y - 2) : y + 3, max(0, x0) : x1]
+    return bool(window.size) and bool((window > 0).all(axis=0).any())
+
+
+def _gaps(run: Segment) -> list[tuple[float, float, int]]:
+    """(x0, x1, index of the first char after) of the wide gaps of a run."""
+    ends = np.maximum.accumulate(run.chars[:-1, 2])
+    starts = run.chars[1:, 0]
+    width = starts - ends
+    spaces = width[width > 0.35 * run.size]
+    # A gutter is wider than its line's spaces; typewritten spaces all line up.
+    usual = float(np.median(spaces)) if len(spaces) > 2 else 0.0
+    wide = np.flatnonzero(width > max(NARROW * run.size, 1.5 * usual))
+    return [(float(ends[i]), float(starts[i]), int(i) + 1) for i in wide]
+
+
+def _cut_at_gutters(runs: list[Segment]) -> list[Segment]:
+    """Runs cut at gaps that are wide, or part of a gutter through neighbouring runs."""
+    found = []  # x0, x1, y, size, run, index
+    for r, run in enumerate(runs):
+        y = float(np.median(run.letters[:, 3]))
+        found += [(x0, x1, y, run.size, r, i) for x0, x1, i in _gaps(run)]
+    found.sort(key=lambda g: g[2])
+    down, up = _chain(found, 1), _chain(found[::-1], -1)[::-1]
+    cuts: dict[int, list[int]] = {}
+    for g, d, u in zip(found, down, up, strict=True):
+        if g[1] - g[0] > WIDE * g[3] or d + u - 1 >= GUTTER_ROWS:
+            cuts.setdefault(g[4], []).append(g[5])
+    parts = []
+    for r, run in enumerate(runs):
+        for chars in np.split(run.chars, sorted(cuts.get(r, []))):
+            parts.append(Segment(chars, run.area * len(chars) / len(run.chars)))
+    return parts
+
+
+def _chain(gaps: list[tuple], direction: int) -> list[int]:
+    """How many gaps above (direction 1) or below (-1) each gap continue one another in it."""
+    strips: list[tuple[float, float, int]] = []
+    for k, (x0, x1, y, size, run, _) in enumerate(gaps):
+        best = (x0, x1, 1)
+        for m in range(k - 1, -1, -1):
+            _, _, y2, size2, run2, _ = gaps[m]
+            if direction * (y - y2) > 4.0 * size:
+                break
+            s0, s1, count = strips[m]
+            strip = (max(x0, s0), min(x1, s1), count + 1)
+            near = direction * (y - y2) > 0.8 * size and run != run2
+            if near and strip[1] - strip[0] > NARROW * size and strip[2] > best[2]:
+                best = strip
+        strips.append(best)
+    return [s[2] for s in strips]
+
+
+def measure(part: Segment) -> TextLine:
+    """Baseline, ascent and descent of a line's letters."""
+    letters, size = part.letters, part.size
+    x = (letters[:, 0] + letters[:, 2]) / 2
+    slope = _slope(x, letters[:, 3], size)
+    rest = letters[:, 3] - slope * x
+    # The upper of two middle feet: the other may hang below the baseline.
+    base = float(np.sort(rest)[(len(rest) - 1) // 2])
+    base = float(np.median(rest[np.abs(rest - base) < 0.3 * size]))
+    mid = (part.chars[:, 0] + part.chars[:, 2]) / 2
+    ascent = float(np.max(base + slope * mid - part.chars[:, 1]))
+    descent = float(np.max(part.chars[:, 3] - base - slope * mid))
+    return TextLine(
+        left=float(part.left),
+        right=float(part.right),
+        y_left=base + slope * float(part.left),
+        y_right=base + slope * float(part.right),
+        ascent=min(max(ascent, size), 2.6 * size),
+        descent=min(max(descent, 0.0), 1.0 * size),
+        size=size,
+    )
+
+
+def _slope(x: np.ndarray, y: np.ndarray, size: float) -> float:
+    """Slope of the baseline through the letters' feet (Theil-Sen); 0 for short lines."""
+    if len(x) < 5 or np.ptp(x) < 8 * size:
+        return 0.0
+    if len(x) > 48:
+        pick = np.linspace(0, len(x) - 1, 48).round().astype(int)
+        x, y = x[pick], y[pick]
+    i, j = np.triu_indices(len(x), 1)
+    far = x[j] - x[i] > 0.3 * np.ptp(x)
+    slope = float(np.median((y[j] - y[i])[far] / (x[j] - x[i])[far]))
+    return slope if abs(slope) < 0.12 else 0.0
+
+
+def _is_text(part: Segment, size: float) -> bool:
+    """Geometry that a letter or a line of letters can have."""
+    height, width = part.bottom - part.top, part.right - part.left
+    if part.area < 0.06 * size * size or max(height, width) < 0.45 * size:
+        return False
+    if height < 0.4 * size:  # a dash or a dotted rule
+        return False
+    if len(part.chars) == 1 and part.area > 0.85 * height * width and width > 2.5 * height:
+        return False
+    return not (len(part.chars) == 1 and height > 6 * width)

@@ -1,0 +1,157 @@
+"""The layout of one page: everything from grey levels to line crops in reading order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from .ink import find_ink
+from .lines import TextLine, find_text_lines
+from .order import reading_order
+from .scale import resize, working_scale
+from .segments import find_segments
+from .skew import find_skew
+
+# Below this angle lines are as level as their own slopes; turning would only blur.
+LEVEL = 0.15
+
+
+@dataclass
+class LinePart:
+    """A text line (or its part in one cell) with the picture of it to be read.
+
+    `line`: geometry on the upright page, in pixels of the page image.  `crop`: uint8 (h, w),
+    dark on light, its columns running along the baseline from `line.left - margin`, at
+    `1 / scale` page pixels a column; the baseline is at `baseline_row`.
+    """
+
+    line: TextLine
+    crop: np.ndarray
+    margin: float
+    scale: float
+    baseline_row: float
+
+
+@dataclass
+class PageLayout:
+    """Blocks > paragraphs > rows > line parts in reading order.
+
+    `skew`: degrees by which the page was turned counter-clockwise to be upright; `to_page`:
+    float (2, 3), maps points of the upright page to the page image.
+    """
+
+    blocks: list[list[list[list[LinePart]]]] = field(default_factory=list)
+    skew: float = 0.0
+    to_page: np.ndarray = field(default_factory=lambda: np.eye(2, 3))
+
+
+def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
+    """Find the text lines of a page image, uint8 (H, W), of any resolution and polarity.
+
+    Crops are as large as the page gives, but no higher than twice `crop_height`, what the
+    recogniser will reduce them to.
+    """
+    gray = np.ascontiguousarray(gray)
+    if min(gray.shape) < 8:
+        return PageLayout()
+    gray = _dark_on_light(gray)
+    scale, size = working_scale(gray)
+    if size == 0:
+        return PageLayout()
+    small = resize(gray, scale)
+    ink = find_ink(small, size)
+    skew = find_skew(ink.mask, size)
+    turn = np.eye(2, 3)
+    if abs(skew) > LEVEL:
+        small, _ = _turned(small, skew)
+        gray, turn = _turned(gray, skew)
+        ink = find_ink(small, size)
+    else:
+        skew = 0.0
+    lines = find_text_lines(find_segments(ink.mask, size), ink.rules, size)
+    cut = lambda t: _cut_out(gray, ink.dark, t, scale, crop_height)  # noqa: E731
+    blocks = [
+        [[[cut(t) for t in row] for row in paragraph] for paragraph in block]
+        for block in reading_order(lines)
+    ]
+    return PageLayout(blocks, skew, cv2.invertAffineTransform(turn))
+
+
+def find_page_skew(gray: np.ndarray) -> float:
+    """Degrees by which a page, uint8 (H, W), must turn counter-clockwise to be upright."""
+    if min(gray.shape) < 8:
+        return 0.0
+    gray = _dark_on_light(np.ascontiguousarray(gray))
+    scale, size = working_scale(gray)
+    return find_skew(find_ink(resize(gray, scale), size).mask, size) if size else 0.0
+
+
+def _dark_on_light(gray: np.ndarray) -> np.ndarray:
+    """The page itself, or its negative where most of it is dark and something is light."""
+    sample = gray[:: max(1, gray.shape[0] // 1000), :: max(1, gray.shape[1] // 1000)]
+    middle, light = np.percentile(sample, (50, 95))
+    return 255 - gray if middle < 100 and light > 1.3 * middle + 30 else gray
+
+
+def _turned(image: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """`image` turned by `angle` degrees counter-clockwise, paper at the edges, and the matrix."""
+    h, w = image.shape
+    matrix = cv2.getRotationMatrix2D((w / 2, h / 2), angle, 1.0)
+    paper = int(np.percentile(image[:: max(1, h // 500), :: max(1, w // 500)], 80))
+    turned = cv2.warpAffine(image, matrix, (w, h), flags=cv2.INTER_LINEAR, borderValue=paper)
+    return turned, matrix
+
+
+def _cut_out(
+    gray: np.ndarray, dark: np.ndarray, small: TextLine, scale: float, height: int
+) -> LinePart:
+    """The crop of a line found at working scale, from the full page along its baseline."""
+    line = small.scaled(1 / scale)
+    extent = line.ascent + line.descent
+    pad = max(2.0, 0.13 * extent)
+    # A line without descenders still stands on some paper.
+    top, bottom = line.ascent + pad, max(line.descent, 0.12 * line.ascent) + pad
+    margin = max(2.0, 0.16 * extent)
+    k = min(1.0, 2 * height / (top + bottom))
+    w = max(4, round((line.width + 2 * margin) * k))
+    h = max(4, round((top + bottom) * k))
+    slope = (line.y_right - line.y_left) / max(line.width, 1.0)
+    x0, y0 = line.left - margin, line.y_left - slope * margin - top
+    matrix = np.array([[1 / k, 0, x0], [slope / k, 1 / k, y0]])
+    if k > 0.5 and abs(slope) * line.width < 0.1 * extent and k == 1.0:
+        crop = _window(gray, round(x0), round((y0 + line.y_right - line.ascent - pad) / 2), w, h)
+    else:
+        crop = _warped(gray, matrix, w, h, k)
+    mid = dark[min(int(small.middle), dark.shape[0] - 1), int(small.left) : int(small.right) + 1]
+    if len(mid) and mid.mean() > 128:
+        crop = 255 - crop
+    return LinePart(line, crop, margin, k, top * k)
+
+
+def _window(gray: np.ndarray, x: int, y: int, w: int, h: int) -> np.ndarray:
+    """A window of the page; what lies outside the page repeats its edge."""
+    height, width = gray.shape
+    x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + w), min(height, y + h)
+    if x0 >= x1 or y0 >= y1:
+        return np.full((h, w), 255, np.uint8)
+    inner = gray[y0:y1, x0:x1]
+    if inner.shape == (h, w):
+        return inner.copy()
+    sides = (y0 - y, y + h - y1, x0 - x, x + w - x1)
+    return cv2.copyMakeBorder(inner, *sides, cv2.BORDER_REPLICATE)
+
+
+def _warped(gray: np.ndarray, matrix: np.ndarray, w: int, h: int, k: float) -> np.ndarray:
+    """The page seen through `matrix` (crop to page), reduced without aliasing."""
+    corners = matrix @ np.array([[0, w, 0, w], [0, 0, h, h], [1, 1, 1, 1]], float)
+    (x0, y0), (x1, y1) = np.floor(corners.min(1)).astype(int), np.ceil(corners.max(1)).astype(int)
+    window = _window(gray, x0, y0, x1 - x0 + 1, y1 - y0 + 1)
+    local = matrix.copy()
+    local[:, 2] -= (x0, y0)
+    if k < 0.8:
+        window = resize(window, k)
+        local = local * k
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(window, local, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE)

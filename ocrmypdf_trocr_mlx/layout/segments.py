@@ -1,0 +1,174 @@
+"""Ink to segments: runs of letters on one line, touching lines taken apart.
+
+Blurred far along the line and little across it, the ink of a text line leaves a ridge over the
+x-height; ascenders and descenders are too sparse to bridge two ridges.  Cut at half the ridge's
+height, each line becomes blobs of its own even where letters of two lines touch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .ink import Mask, odd
+
+# Letters much larger than the page's usual ones are handled on the page reduced 2, 4, 8 times.
+LEVELS = 4
+TALL = 3.1  # in letter sizes: what is taller belongs to the next level
+
+
+@dataclass
+class Segment:
+    """Letters on a line without a wide gap.
+
+    `chars`: (N, 4) float x0, y0, x1, y1 of the connected pieces of ink, sorted by x0.
+    `area`: their pixels of ink.
+    """
+
+    chars: np.ndarray
+    area: float
+
+    def __post_init__(self) -> None:
+        self.chars = self.chars[np.argsort(self.chars[:, 0], kind="stable")]
+        self.left, self.top = self.chars[:, :2].min(0)
+        self.right, self.bottom = self.chars[:, 2:].max(0)
+        heights = self.chars[:, 3] - self.chars[:, 1]
+        # Punctuation and accents say nothing of the letters' height.
+        tall = heights > 0.5 * np.percentile(heights, 80)
+        self.letters = self.chars[tall]
+        self.size = float(np.median(heights[tall]))
+
+    def band(self, right_end: bool) -> tuple[float, float]:
+        """(top, baseline) of the letters near one end, where a neighbour would go on."""
+        reach = 6 * self.size
+        if right_end:
+            near = self.letters[self.letters[:, 2] > self.right - reach]
+        else:
+            near = self.letters[self.letters[:, 0] < self.left + reach]
+        if not len(near):
+            near = self.letters
+        return float(np.median(near[:, 1])), float(np.median(near[:, 3]))
+
+
+def find_segments(mask: Mask, size: float) -> list[Segment]:
+    """All segments of an ink mask whose letters are mostly about `size` pixels high."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    level = _levels(stats, size)
+    segments: list[Segment] = []
+    for k in range(LEVELS):
+        members = level == k
+        if members.any():
+            segments += _segments_of(np.where(members[labels], 255, 0).astype(np.uint8), size, k)
+    return segments
+
+
+def _levels(stats: np.ndarray, size: float) -> np.ndarray:
+    """The size class of each component; -1 for what is no letter."""
+    width, height, area = stats[:, 2], stats[:, 3], stats[:, 4]
+    level = np.zeros(len(stats), int)
+    for k in range(1, LEVELS):
+        level[height > TALL * size * 2 ** (k - 1)] = k
+    # A long tall component is lines that touch, or handwriting: the ridges take it apart.
+    level[(level == 1) & (height < 0.6 * width)] = 0
+    # Letters beside much taller ones are the small letters of a heading.
+    for c in np.flatnonzero((level > 0) & (width < 2.5 * height)):
+        x, y, w, h, _ = stats[c]
+        beside = (
+            (stats[:, 0] < x + w + 1.2 * h) & (stats[:, 0] + width > x - 1.2 * h)
+            & (stats[:, 1] > y - 0.2 * h) & (stats[:, 1] + height < y + 1.4 * h)
+            & (height > 0.38 * h)
+        )
+        level[beside] = np.maximum(level[beside], level[c])
+    speck = (area < max(3, (0.12 * size) ** 2)) | (np.maximum(height, width) < 0.12 * size)
+    hollow = (area < 0.12 * width * height) & (height > 2 * size)  # frames, drawings
+    level[speck | hollow | (height > TALL * size * 2 ** (LEVELS - 1))] = -1
+    level[0] = -1
+    return level
+
+
+def _segments_of(mask: Mask, size: float, level: int) -> list[Segment]:
+    """Segments among components of one size class."""
+    ys, xs = np.nonzero(mask)
+    y0, x0 = ys.min(), xs.min()
+    mask = mask[y0 : ys.max() + 1, x0 : xs.max() + 1]
+    shrink = 0.5**level
+    small = mask if level == 0 else cv2.resize(mask, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    blobs = _ridges(small, size)
+    count, blob_labels = cv2.connectedComponents(blobs)
+    if count < 2:
+        return []
+    # Label of the nearest blob for every pixel of ink, and how far away it is.
+    distance, nearest = cv2.distanceTransformWithLabels(
+        cv2.bitwise_not(blobs), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
+    )
+    if level:
+        shape = (mask.shape[1], mask.shape[0])
+        distance = distance * 2**level
+        nearest = cv2.resize(nearest, shape, interpolation=cv2.INTER_NEAREST)
+        distance = cv2.resize(distance, shape, interpolation=cv2.INTER_NEAREST)
+    pieces = _pieces(mask, nearest, distance, size * 2**level)
+    if not len(pieces):
+        return []
+    pieces[:, [0, 2]] += x0
+    pieces[:, [1, 3]] += y0
+    order = np.argsort(pieces[:, 5], kind="stable")
+    pieces = pieces[order]
+    starts = np.flatnonzero(np.diff(pieces[:, 5], prepend=-1))
+    return [Segment(p[:, :4], float(p[:, 4].sum())) for p in np.split(pieces, starts[1:])]
+
+
+def _ridges(mask: Mask, size: float) -> Mask:
+    """Blobs over the x-height of the text lines of a mask."""
+    f = cv2.GaussianBlur(mask, (0, 0), sigmaX=0.75 * size, sigmaY=0.24 * size)
+    crest = cv2.dilate(f, np.ones((odd(1.7 * size), 1), np.uint8))
+    ridge = cv2.compare(f, cv2.max(cv2.multiply(crest, 0.58), 9), cv2.CMP_GE)
+    # A row of descenders may still bridge two ridges: a neck narrower than any letter's blob.
+    return cv2.morphologyEx(ridge, cv2.MORPH_OPEN, np.ones((1, odd(0.8 * size)), np.uint8))
+
+
+def _pieces(mask: Mask, nearest: np.ndarray, distance: np.ndarray, size: float) -> np.ndarray:
+    """(N, 6) x0, y0, x1, y1, area, blob: components of ink, cut where they span two blobs.
+
+    A component goes whole to the blob that most of its ink is nearest to, unless another
+    blob has a fair share too: then each pixel goes to its nearest blob.
+    """
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    inside = mask > 0
+    component, blob = labels[inside].astype(np.int64), nearest[inside].astype(np.int64)
+    base = int(blob.max()) + 1
+    keys, counts = np.unique(component * base + blob, return_counts=True)
+    comp_of, blob_of = keys // base, keys % base
+    share = counts / stats[comp_of, 4]
+    biggest = np.zeros(n)
+    biggest[0] = 1  # the background is whole
+    np.maximum.at(biggest, comp_of, share)
+    split = (biggest < 0.8) & (stats[:, 3] > 1.5 * size)
+    away = np.full(n, np.inf)
+    np.minimum.at(away, component, distance[inside])
+    # Specks far from any line would stretch it; frames and drawings are mostly holes.
+    lost = (away > 0.6 * size) & (stats[:, 3] < 0.6 * size) | (away > 1.5 * size)
+    main = share == biggest[comp_of]
+    rows = []
+    for c, b in zip(comp_of[main], blob_of[main], strict=True):
+        if not split[c] and not lost[c]:
+            x, y, w, h, a = stats[c]
+            rows.append((x, y, x + w, y + h, a, b))
+    for c in np.flatnonzero(split):
+        rows += _cut(labels, nearest, stats[c], c)
+    out = np.array(rows, float).reshape(-1, 6)
+    # A component that is the largest share of two blobs at once is counted once.
+    return out[np.unique(out[:, :4], axis=0, return_index=True)[1]]
+
+
+def _cut(labels: np.ndarray, nearest: np.ndarray, stat: np.ndarray, c: int) -> list[tuple]:
+    """The parts of component `c`, one for each blob that its pixels are nearest to."""
+    x, y, w, h, area = stat
+    part = np.where(labels[y : y + h, x : x + w] == c, nearest[y : y + h, x : x + w], 0)
+    rows = []
+    for b in np.unique(part):
+        ys, xs = np.nonzero(part == b)
+        if b and len(ys) > 0.08 * area:
+            rows.append((x + xs.min(), y + ys.min(), x + xs.max() + 1, y + ys.max() + 1, len(ys), b))
+    return rows

@@ -1,0 +1,47 @@
+"""The angle at which a page lies on the scanner's glass."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+LIMIT = 15.0  # degrees
+
+
+def find_skew(mask: np.ndarray, size: float) -> float:
+    """Angle in degrees, counter-clockwise, that turns the text of an ink mask upright.
+
+    The right angle makes the rows' ink sums most uneven.  Searched coarsely, then finely, on
+    the mask reduced to letters of about 5 pixels; 0 where no angle stands out.
+    """
+    if size <= 0:
+        return 0.0
+    shrink = min(1.0, 5.0 / size)
+    small = cv2.resize(mask, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    ys, xs = np.nonzero(small > 40)
+    if len(xs) < 200:
+        return 0.0
+    rng = np.random.default_rng(0)
+    if len(xs) > 150_000:
+        pick = rng.choice(len(xs), 150_000, replace=False)
+        xs, ys = xs[pick], ys[pick]
+    x = (xs - small.shape[1] / 2).astype(np.float32)
+    # Jitter: on the pixel grid itself an angle of 0 would look sharper than it is.
+    y = (ys + rng.random(len(ys))).astype(np.float32)
+    angles = np.arange(-LIMIT, LIMIT + 0.01, 0.5)
+    scores = np.array([_evenness(x, y, a) for a in angles])
+    best = float(angles[scores.argmax()])
+    if scores.max() < 1.08 * np.median(scores):
+        return 0.0
+    for step in (0.1, 0.02):
+        angles = best + step * np.arange(-6, 7)
+        scores = np.array([_evenness(x, y, a) for a in angles])
+        best = float(angles[scores.argmax()])
+    return best
+
+
+def _evenness(x: np.ndarray, y: np.ndarray, angle: float) -> float:
+    """Sum of squared differences of neighbouring rows' ink after turning by `angle`."""
+    rows = y * np.cos(np.radians(angle)) - x * np.sin(np.radians(angle))
+    profile = np.bincount((rows - rows.min()).astype(np.int64))
+    return float(np.square(np.diff(profile)).sum())

@@ -1,0 +1,61 @@
+"""Which way up a page is, and how far it is turned, told by layout and recogniser."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ocrmypdf_trocr_mlx.layout import find_layout, find_page_skew
+from ocrmypdf_trocr_mlx.reader import to_gray
+from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
+
+SAMPLES = 8
+# Tesseract's confidences, to which OCRmyPDF's threshold of 14 belongs, exceed 14 when it is sure.
+SCALE = 50.0
+
+
+def find_orientation(image: object, recognizer: Recognizer) -> tuple[int, float]:
+    """(angle, confidence): turning the page clockwise by `angle` makes it upright.
+
+    `angle`: 0, 90, 180 or 270.  `confidence`: 0 for a toss-up, above 14 when sure.  A few lines
+    found on the page and on the page turned by 90 degrees are read both ways up.
+    """
+    gray = to_gray(image)  # type: ignore[arg-type]
+    crops = {}
+    for quarter in (0, 1):
+        sample = _sample(np.ascontiguousarray(np.rot90(gray, -quarter)))
+        crops[90 * quarter] = sample
+        crops[90 * quarter + 180] = [np.ascontiguousarray(c[::-1, ::-1]) for c in sample]
+    angles = [a for a, sample in crops.items() for _ in sample]
+    readings = recognizer.read([c for sample in crops.values() for c in sample])
+    scores = dict.fromkeys(crops, 0.0)
+    for angle in crops:
+        own = [r for a, r in zip(angles, readings, strict=True) if a == angle]
+        if own:
+            scores[angle] = _score(own)
+    best, second = sorted(scores, key=lambda a: -scores[a])[:2]
+    return best, SCALE * max(0.0, scores[best] - scores[second])
+
+
+def find_skew(image: object) -> float:
+    """Degrees counter-clockwise, in PIL's sense, that make the page upright."""
+    return find_page_skew(to_gray(image))  # type: ignore[arg-type]
+
+
+def _sample(gray: np.ndarray) -> list[np.ndarray]:
+    """Crops of the longest text lines of a page, cut short to save time."""
+    layout = find_layout(gray)
+    parts = [p for b in layout.blocks for par in b for row in par for p in row]
+    parts.sort(key=lambda p: -min(p.crop.shape[1] / p.crop.shape[0], 8.0))
+    return [p.crop[:, : 8 * p.crop.shape[0]] for p in parts[:SAMPLES]]
+
+
+def _score(readings: list[Reading]) -> float:
+    """Mean confidence by character, of words of more than one letter; 0 for empty lines."""
+    per_line = []
+    for reading in readings:
+        words = [w for w in reading.words if len(w.text) > 1]
+        length = sum(len(w.text) for w in words)
+        total = sum(w.confidence * len(w.text) for w in words)
+        # A few sure marks on a long line are no text.
+        per_line.append(total / max(length, 6))
+    return float(np.mean(per_line))

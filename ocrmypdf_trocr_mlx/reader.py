@@ -1,0 +1,172 @@
+"""Reading a page image: layout and recogniser put together; knows nothing of OCRmyPDF."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
+from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
+from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
+
+log = logging.getLogger(__name__)
+
+# Chosen on development pages: below it, what is read is mostly not there.
+DEFAULT_MIN_CONFIDENCE = 0.5
+
+
+class PageReader:
+    """Reads page images with one recogniser; may be used from many threads at once."""
+
+    def __init__(
+        self, recognizer: Recognizer, min_confidence: float = DEFAULT_MIN_CONFIDENCE
+    ) -> None:
+        self._recognizer = recognizer
+        self._min_confidence = min_confidence
+
+    def read(self, image: Image.Image | np.ndarray) -> Page:
+        """Read an upright page (a slight skew is found and undone), any size and mode."""
+        gray = to_gray(image)
+        layout = find_layout(gray)
+        parts = [part for row in _rows(layout) for part in row]
+        futures = [self._recognizer.submit(part.crop) for part in parts]
+        return self._assemble(gray, layout, _results(futures))
+
+    def _assemble(
+        self, gray: np.ndarray, layout: PageLayout, readings: Iterator[Reading]
+    ) -> Page:
+        blocks = []
+        for block in layout.blocks:
+            paragraphs = []
+            for paragraph in block:
+                lines = []
+                for row in paragraph:
+                    read = [(p, self._words(p, r, layout)) for p, r in zip(row, readings, strict=False)]
+                    lines += _lines([(p, words) for p, words in read if words], layout)
+                if lines:
+                    paragraphs.append(Paragraph(lines))
+            if paragraphs:
+                blocks.append(Block(paragraphs))
+        height, width = gray.shape
+        return Page(width, height, blocks)
+
+    def _words(self, part: LinePart, reading: Reading, layout: PageLayout) -> list[Word]:
+        """Words of a line part on the page; none if the reading is not to be trusted."""
+        words = reading.words
+        length = sum(len(w.text) for w in words)
+        if not length:
+            return []
+        if sum(w.confidence * len(w.text) for w in words) < self._min_confidence * length:
+            log.debug("Left out, too unsure: %r", reading.text)
+            return []
+        return [
+            Word(w.text, _word_box(part, w.left, w.right, layout), w.confidence) for w in words
+        ]
+
+
+def _results(futures: list[Future[Reading]]) -> Iterator[Reading]:
+    """Readings in order; if one failed or the caller gave up, the rest are not read."""
+    try:
+        for future in futures:
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _rows(layout: PageLayout) -> Iterator[list[LinePart]]:
+    return (row for block in layout.blocks for paragraph in block for row in paragraph)
+
+
+def _word_box(part: LinePart, left: float, right: float, layout: PageLayout) -> Box:
+    """The box of the ink of a word at columns [left, right) of the crop, on the page."""
+    line, k = part.line, part.scale
+    x0, x1 = line.left - part.margin + left / k, line.left - part.margin + right / k
+    slope = (line.y_right - line.y_left) / max(line.width, 1.0)
+    base = line.y_left + slope * ((x0 + x1) / 2 - line.left)
+    above, below = _ink_rows(part, int(left), int(np.ceil(right)))
+    corners = np.array(
+        [[x, y, 1.0] for x in (x0, x1) for y in (base - above, base + below)]
+    )
+    points = corners @ layout.to_page.T
+    (px0, py0), (px1, py1) = points.min(0), points.max(0)
+    return Box(float(px0), float(py0), float(px1), float(py1))
+
+
+def _ink_rows(part: LinePart, left: int, right: int) -> tuple[float, float]:
+    """How far the ink in some columns of a crop goes above and below the baseline.
+
+    Looked for within the line's own ascent and descent, where no other line's ink is.
+    """
+    line, k = part.line, part.scale
+    height = part.crop.shape[0]
+    total = line.ascent + line.descent
+    base = part.baseline_row
+    top, bottom = base - line.ascent * k, base + line.descent * k
+    columns = part.crop[max(0, int(top)) : min(height, int(np.ceil(bottom)) + 1), left:right]
+    if not columns.size:
+        return line.ascent, line.descent
+    dark, light = (float(v) for v in np.percentile(columns, (3, 90)))
+    rows = np.flatnonzero((columns < (dark + light) / 2).sum(axis=1) > 0)
+    if light - dark < 20 or not len(rows):
+        return line.ascent, line.descent
+    first = max(0, int(top))
+    above = (base - (first + rows[0])) / k
+    below = (first + rows[-1] + 1 - base) / k
+    if above + below < 0.15 * total:
+        return line.ascent, line.descent
+    return above, below
+
+
+def _lines(row: list[tuple[LinePart, list[Word]]], layout: PageLayout) -> list[Line]:
+    """The parts of a row as one line, or as several where their sizes differ."""
+    groups: list[list[tuple[LinePart, list[Word]]]] = []
+    for part, words in row:
+        if groups:
+            size = groups[-1][-1][0].line.size
+            if max(size, part.line.size) < 1.6 * min(size, part.line.size):
+                groups[-1].append((part, words))
+                continue
+        groups.append([(part, words)])
+    return [_line([p.line for p, _ in g], [w for _, ws in g for w in ws], layout) for g in groups]
+
+
+def _line(parts: list, words: list[Word], layout: PageLayout) -> Line:
+    first, last = parts[0], parts[-1]
+    ends = np.array([[first.left, first.y_left, 1.0], [last.right, last.y_right, 1.0]])
+    (x0, y0), (x1, y1) = (ends @ layout.to_page.T).tolist()
+    return Line(
+        words=words,
+        baseline=((x0, y0), (x1, y1)),
+        ascent=max(p.ascent for p in parts),
+        descent=max(p.descent for p in parts),
+    )
+
+
+def to_gray(image: Image.Image | np.ndarray) -> np.ndarray:
+    """uint8 (H, W) of an image of any mode; transparent parts are paper."""
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8:
+            raise ValueError(f"an image array must be uint8, not {image.dtype}")
+        if image.ndim == 3 and image.shape[2] == 4:
+            image = Image.fromarray(image)
+        elif image.ndim == 3 and image.shape[2] == 3:
+            return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        elif image.ndim == 2:
+            return image
+        else:
+            raise ValueError(f"an image array must be (H, W), (H, W, 3) or (H, W, 4), not {image.shape}")
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image, np.float32)
+        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        return (values * (255.0 / top)).clip(0, 255).astype(np.uint8)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return np.asarray(image.convert("L"))
