@@ -65,11 +65,11 @@ def repeats(tokens: Sequence[int], size: int) -> set[int]:
 
 def _ban(scores: mx.array, tokens: Sequence[int]) -> mx.array:
     if tokens:
-        scores[:, mx.array(tokens)] = -mx.inf
+        scores[:, mx.array(list(tokens))] = -mx.inf
     return scores
 
 
 def _force(scores: mx.array, tokens: Sequence[int]) -> mx.array:
     forced = mx.full(scores.shape, -mx.inf, scores.dtype)
-    forced[:, mx.array(tokens)] = 0
+    forced[:, mx.array(list(tokens))] = 0
     return forced

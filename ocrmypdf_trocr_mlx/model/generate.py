@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import mlx.core as mx
 import numpy as np
 
+from .beam import beam_search
 from .constraints import Constraints
 from .decoder import KeysValues
+from .hypothesis import Hypothesis
 from .options import GenerateOptions
 from .trocr import TrOCR
 
@@ -18,24 +18,12 @@ __all__ = ["GenerateOptions", "Hypothesis", "generate"]
 _COMPACT_SHARE = 0.25
 
 
-@dataclass
-class Hypothesis:
-    """What was read: the tokens without the start token, the end token included if it came.
-
-    `logprobs` has the natural log-probability of each token given those before it.  Row t of
-    `attention`, if asked for, is where token t was seen: weights over the S encoder positions
-    (prefix tokens, then patches row by row), averaged over the heads of one decoder layer.
-    """
-
-    tokens: list[int]
-    logprobs: list[float]
-    attention: np.ndarray | None = None
-
-
 def generate(model: TrOCR, pixels: mx.array, options: GenerateOptions) -> list[Hypothesis]:
     """Read images (B, H, W, C or 1) of one size; a Hypothesis each, in their order."""
     memory = model.memory(model.encode(pixels))
     mx.eval(memory)
+    if options.num_beams > 1:
+        return beam_search(model, memory, options)
     return _greedy(model, memory, options)
 
 
@@ -76,7 +64,7 @@ def _greedy(model: TrOCR, memory: list[KeysValues], options: GenerateOptions) ->
         mx.eval(best, logprobs, weights)
         seen = None if weights is None else np.array(weights[:, -1].astype(mx.float32))
         for i, (row, token, logprob) in enumerate(
-            zip(active, best.tolist(), logprobs.tolist(), strict=True)
+            zip(active, np.array(best).tolist(), np.array(logprobs).tolist(), strict=True)
         ):
             if not row.done:
                 row.append(token, logprob, None if seen is None else seen[i])
