@@ -40,7 +40,12 @@ __all__ = [
 _HOOKS = dict.fromkeys(
     ("add_options", "check_options", "get_ocr_engine", "initialize", "register_options"), "_plugin"
 )
-_API = {"Page": "result", "PageReader": "reader", "Recognizer": "recognizer", "shared": "recognizer"}
+_API = {
+    "Page": "result",
+    "PageReader": "reader",
+    "Recognizer": "recognizer",
+    "shared": "recognizer",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -53,5 +58,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    # pluggy looks at every name that dir() gives: the API is left out, it would import MLX.
-    return sorted({*globals(), *_HOOKS})
+    # pluggy takes a plugin's names from here and then looks past __getattr__: have the hooks
+    # there by now.  The API is left out, it would import MLX.
+    for name in _HOOKS:
+        __getattr__(name)
+    return sorted(globals())

@@ -14,6 +14,9 @@ from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 # Control, format, surrogate, private-use, unassigned: nothing to search for, and XML forbids most.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
+_LEVEL = 0.005  # OCRmyPDF's renderer takes a slope below this for none
+_TILTED = (math.radians(1.5), math.radians(15))  # beyond, level words would make no line
+
 
 def printable(text: str) -> str:
     """`text` without characters that have no place in a text layer, spaces made single."""
@@ -44,27 +47,71 @@ def _clean_line(line: Line) -> Line:
     return Line([w for w in words if w.text], line.baseline, line.ascent, line.descent)
 
 
-def to_element(page: Page, dpi: float, page_number: int = 0) -> OcrElement:
-    """OCRmyPDF's tree: page > area > paragraph > line > word, in pixels of the image."""
+def to_element(
+    page: Page, dpi: float, page_number: int = 0, *, level_words: bool = True
+) -> OcrElement:
+    """OCRmyPDF's tree: page > area > paragraph > line > word, in pixels of the image.
+
+    With `level_words`, a tilted line is given as many lines of one level word each.  For
+    poppler's pdftotext breaks words that are not level (half of them at 8 degrees).
+    """
     return OcrElement(
         ocr_class=OcrClass.PAGE,
         bbox=BoundingBox(0, 0, page.width, page.height),
         dpi=dpi,
         page_number=page_number,
-        children=[_area(block) for block in page.blocks],
+        children=[_area(block, level_words) for block in page.blocks],
     )
 
 
-def _area(block: Block) -> OcrElement:
+def _area(block: Block, level_words: bool) -> OcrElement:
     paragraphs = [
         OcrElement(
             ocr_class=OcrClass.PARAGRAPH,
             bbox=_bbox(paragraph.box),
-            children=[_line(line) for line in paragraph.lines],
+            children=[
+                _line(part)
+                for line in paragraph.lines
+                for part in (_level_words(line) if level_words and _is_tilted(line) else [line])
+            ],
         )
         for paragraph in block.paragraphs
     ]
     return OcrElement(ocr_class=OcrClass.CAREA, bbox=_bbox(block.box), children=paragraphs)
+
+
+def _quarters(line: Line) -> int:
+    """Quarter turns, counter-clockwise, that come closest to the line's direction."""
+    return round(line.angle / (math.pi / 2))
+
+
+def _direction(quarters: int) -> tuple[int, int]:
+    """Direction of reading after so many quarter turns; y runs downwards."""
+    return ((1, 0), (0, -1), (-1, 0), (0, 1))[quarters % 4]
+
+
+def _is_tilted(line: Line) -> bool:
+    low, high = _TILTED
+    return low < abs(line.angle - _quarters(line) * math.pi / 2) < high
+
+
+def _level_words(line: Line) -> list[Line]:
+    """A line for each word, its baseline level (or plumb) where it passes under the word."""
+    ux, uy = _direction(_quarters(line))
+    (x0, y0), _ = line.baseline
+    cos, sin = math.cos(line.angle), math.sin(line.angle)
+    lines = []
+    for word in line.words:
+        box = word.box
+        cx, cy = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+        along = (cx - x0) * cos - (cy - y0) * sin
+        x, y = x0 + along * cos, y0 - along * sin
+        half = (box.width if uy == 0 else box.height) / 2
+        # Under the box as it is drawn, not under the foot of the perpendicular.
+        x, y = (cx, y) if uy == 0 else (x, cy)
+        baseline = ((x - half * ux, y - half * uy), (x + half * ux, y + half * uy))
+        lines.append(Line([word], baseline, line.ascent, line.descent))
+    return lines
 
 
 def _line(line: Line) -> OcrElement:
@@ -76,20 +123,22 @@ def _line(line: Line) -> OcrElement:
     them, and the box is the true one.
     """
     (x0, y0), (x1, y1) = line.baseline
-    quarters = round(line.angle / (math.pi / 2))
-    skew = line.angle - quarters * math.pi / 2
+    quarters = _quarters(line)
+    ux, uy = _direction(quarters)
+    slope = math.tan(quarters * math.pi / 2 - line.angle)
     length = max(1.0, math.hypot(x1 - x0, y1 - y0))
     ascent, descent = max(1.0, line.ascent), max(0.0, line.descent)
+    if abs(slope) < _LEVEL:  # drawn level: through the middle, not the left end
+        x0, y0 = (x0 + x1 - length * ux) / 2, (y0 + y1 - length * uy) / 2
 
-    # Corners of the level line, then turned by whole quarters (y runs downwards).
-    cos, sin = (1, 0, -1, 0)[quarters % 4], (0, 1, 0, -1)[quarters % 4]
+    # The level line's corners, `x` along it and `y` down from it, turned by whole quarters.
     corners = [(x, y) for x in (0.0, length) for y in (-ascent, descent)]
-    xs = [x0 + x * cos + y * sin for x, y in corners]
-    ys = [y0 - x * sin + y * cos for x, y in corners]
+    xs = [x0 + x * ux - y * uy for x, y in corners]
+    ys = [y0 + x * uy + y * ux for x, y in corners]
     return OcrElement(
         ocr_class=OcrClass.LINE,
         bbox=BoundingBox(min(xs), min(ys), max(xs), max(ys)),
-        baseline=Baseline(slope=-math.tan(skew), intercept=-descent),
+        baseline=Baseline(slope, intercept=-descent),
         textangle=(quarters * 90.0) % 360 or None,
         children=[
             OcrElement(

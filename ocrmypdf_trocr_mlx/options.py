@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
 
     from ocrmypdf import OcrOptions
+    from pydantic_core import ErrorDetails
 
 NAMESPACE = "trocr"
 ENGINE_NAME = "trocr"
@@ -22,7 +23,7 @@ class TrOcrOptions(BaseModel):
     model: str | None = None
     device: Literal["auto", "cpu", "gpu"] = "auto"
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
-    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.3
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
     beams: Annotated[int, Field(ge=1, le=16)] = 1
     diagnostics: str | None = None
 
@@ -52,7 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--trocr-min-confidence",
         metavar="P",
-        help="Leave out words of a lower confidence than this, 0 to 1 "
+        help="Leave out lines read with less confidence than this, 0 to 1 "
         f"(default: {default['min_confidence']}).",
     )
     group.add_argument(
@@ -94,6 +95,6 @@ def get_options(options: OcrOptions) -> TrOcrOptions:
         raise BadArgsError("; ".join(map(_describe, e.errors()))) from None
 
 
-def _describe(error: dict) -> str:
+def _describe(error: ErrorDetails) -> str:
     field = str(error["loc"][0]).replace("_", "-")
     return f"--{NAMESPACE}-{field} {error['input']}: {error['msg']}"

@@ -1,0 +1,240 @@
+"""The OCR engine that OCRmyPDF drives: image file in, element tree, hOCR or text-only PDF out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import os
+import sys
+from collections.abc import Set
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocrmypdf import BadArgsError, OcrElement, OcrEngine, OrientationConfidence
+from PIL import Image
+
+from ocrmypdf_trocr_mlx import __version__, hocr
+from ocrmypdf_trocr_mlx.options import TrOcrOptions, get_options
+from ocrmypdf_trocr_mlx.result import Page
+
+if TYPE_CHECKING:
+    from ocrmypdf import OcrOptions
+
+    from ocrmypdf_trocr_mlx.reader import PageReader
+    from ocrmypdf_trocr_mlx.recognizer import Recognizer
+
+log = logging.getLogger(__name__)
+
+# What the bundled model was trained on and its characters cover, by ISO 639-2; where a language
+# has two codes, both.
+# fmt: off
+LANGUAGES = frozenset({
+    "cat", "ces", "cze", "dan", "deu", "dut", "eng", "est", "fin", "fra", "fre", "ger", "hrv",
+    "hun", "ice", "isl", "ita", "lat", "lav", "lit", "nld", "nno", "nob", "nor", "pol", "por",
+    "ron", "rum", "slk", "slo", "slv", "spa", "swe", "tur",
+})
+# fmt: on
+_FALLBACK_DPI = 300.0  # an image that does not tell: only the ratio to the page counts
+
+
+def recognizer(options: TrOcrOptions) -> Recognizer:
+    """The process-wide recognizer for these options; the first call loads the model.
+
+    Raises BadArgsError, one line, where the checkpoint or the device cannot be used.
+    """
+    from ocrmypdf_trocr_mlx.recognizer import shared
+
+    try:
+        return shared(options.model, options.device, options.batch_size, options.beams)
+    except (OSError, RuntimeError, ValueError) as e:
+        raise BadArgsError(str(e)) from e
+
+
+def page_reader(options: TrOcrOptions) -> PageReader:
+    """A reader of pages with the process-wide recognizer; raises as `recognizer` does."""
+    shared = recognizer(options)
+    from ocrmypdf_trocr_mlx.reader import PageReader
+
+    return PageReader(shared, min_confidence=options.min_confidence)
+
+
+def check(options: OcrOptions) -> None:
+    """Raise BadArgsError, one line, where the options ask for what cannot be had.
+
+    A checkpoint that is named by its Hugging Face id is downloaded here, not in the workers.
+    """
+    from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
+    from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
+
+    ours = get_options(options)
+    try:
+        folder = resolve(ours.model, download=True)
+    except CheckpointError as e:
+        raise BadArgsError(f"--trocr-model: {e}") from e
+    log.debug("TrOCR checkpoint: %s", folder)
+    if ours.diagnostics is not None:
+        try:
+            Path(ours.diagnostics).mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise BadArgsError(f"--trocr-diagnostics {ours.diagnostics}: {e.strerror}") from e
+    if not options.use_threads:
+        _check_processes()
+    elif ours.device == "gpu":
+        from ocrmypdf_trocr_mlx import backend
+
+        try:
+            backend.prepare(ours.device)
+        except ValueError as e:
+            raise BadArgsError(f"--trocr-device: {e}") from e
+
+
+def _check_processes() -> None:
+    """Worker processes work, but every one of them holds a model of its own."""
+    method = multiprocessing.get_start_method(allow_none=True)
+    method = method or multiprocessing.get_all_start_methods()[0]  # the platform's default
+    if method == "fork" and "mlx.core" in sys.modules:
+        raise BadArgsError(
+            "use_threads=False: this process has used MLX already, and its forks would hang; "
+            "use threads, or call multiprocessing.set_start_method('forkserver') first"
+        )
+    log.warning(
+        "Worker processes hold a copy of the model each and read more slowly than threads, "
+        "which share one: leave out --no-use-threads, or limit --jobs if memory is short"
+    )
+
+
+class TrOcrEngine(OcrEngine):
+    """OCRmyPDF's interface to the page reader."""
+
+    @staticmethod
+    def version() -> str:
+        return __version__
+
+    @staticmethod
+    def creator_tag(options: OcrOptions) -> str:
+        return f"TrOCR MLX {__version__}"
+
+    def __str__(self) -> str:
+        return f"TrOCR MLX {__version__}"
+
+    @staticmethod
+    def languages(options: OcrOptions) -> Set[str]:
+        """The bundled model's languages; nothing, which means any, for a model of the user's."""
+        named = get_options(options).model not in (None, "bundled")
+        return frozenset() if named else LANGUAGES
+
+    @staticmethod
+    def get_orientation(input_file: Path, options: OcrOptions) -> OrientationConfidence:
+        """The clockwise turn that would set the page upright, and how sure that is."""
+        shared = recognizer(get_options(options))
+        from ocrmypdf_trocr_mlx.orientation import find_orientation
+
+        try:
+            with Image.open(input_file) as image:
+                angle, confidence = find_orientation(image, shared)
+        except Exception as e:
+            _warn(input_file, "its orientation is unknown", e)
+            angle, confidence = 0, 0.0
+        return OrientationConfidence(angle, confidence)
+
+    @staticmethod
+    def get_deskew(input_file: Path, options: OcrOptions) -> float:
+        """The counter-clockwise turn, in degrees, that would set the lines level."""
+        from ocrmypdf_trocr_mlx.orientation import find_skew
+
+        try:
+            with Image.open(input_file) as image:
+                return find_skew(image)
+        except Exception as e:
+            _warn(input_file, "its skew is unknown", e)
+            return 0.0
+
+    @staticmethod
+    def supports_generate_ocr() -> bool:
+        return True
+
+    @staticmethod
+    def generate_ocr(
+        input_file: Path, options: OcrOptions, page_number: int = 0
+    ) -> tuple[OcrElement, str]:
+        page = _read(input_file, options)
+        return hocr.to_element(page, _dpi(input_file), page_number), _text(page)
+
+    @staticmethod
+    def generate_hocr(
+        input_file: Path, output_hocr: Path, output_text: Path, options: OcrOptions
+    ) -> None:
+        page = _read(input_file, options)
+        element = hocr.to_element(
+            page, _dpi(input_file), _page_index(input_file), level_words=False
+        )
+        document = hocr.to_hocr(element, system=TrOcrEngine.creator_tag(options))
+        output_hocr.write_text(document, encoding="utf-8")
+        output_text.write_text(_text(page), encoding="utf-8")
+
+    @staticmethod
+    def generate_pdf(
+        input_file: Path, output_pdf: Path, output_text: Path, options: OcrOptions
+    ) -> None:
+        import ocrmypdf
+        from ocrmypdf.font import MultiFontManager
+        from ocrmypdf.fpdf_renderer import Fpdf2PdfRenderer
+
+        element, text = TrOcrEngine.generate_ocr(input_file, options, _page_index(input_file))
+        assert element.dpi is not None
+        fonts = MultiFontManager(Path(ocrmypdf.__file__).parent / "data")
+        Fpdf2PdfRenderer(element, element.dpi, fonts).render(output_pdf)
+        output_text.write_text(text, encoding="utf-8")
+
+
+def _text(page: Page) -> str:
+    return f"{page.text}\n" if page.blocks else ""
+
+
+def _read(input_file: Path, options: OcrOptions) -> Page:
+    """Read a page; one that cannot be read is empty, for one page must not cost the document."""
+    ours = get_options(options)
+    reader = page_reader(ours)  # a model that does not load would empty every page: not caught
+    with Image.open(input_file) as image:
+        try:
+            page = hocr.clean(reader.read(image))
+        except Exception as e:
+            _warn(input_file, "its text layer stays empty", e)
+            return Page(*image.size)
+        if ours.diagnostics is not None:
+            from ocrmypdf_trocr_mlx import overlay
+
+            overlay.save(image, page, Path(ours.diagnostics) / _overlay_name(input_file, options))
+    return page
+
+
+def _dpi(input_file: Path) -> float:
+    with Image.open(input_file) as image:
+        dpi = image.info.get("dpi", _FALLBACK_DPI)
+    value = float(dpi[0] if isinstance(dpi, tuple) else dpi)
+    return value if math.isfinite(value) and value >= 1 else _FALLBACK_DPI
+
+
+def _page_index(input_file: Path) -> int:
+    """Index from OCRmyPDF's name of the page image, such as 000012_ocr.png."""
+    number = input_file.name.partition("_")[0]
+    return max(0, int(number) - 1) if number.isdecimal() else 0
+
+
+def _overlay_name(input_file: Path, options: OcrOptions) -> str:
+    document = "page"
+    if isinstance(options.input_file, str | os.PathLike) and options.input_file != "-":
+        document = Path(options.input_file).stem
+    return f"{document}-{_page_index(input_file) + 1:04d}.png"
+
+
+def _warn(input_file: Path, consequence: str, error: Exception) -> None:
+    log.warning(
+        "Page %d could not be read, %s: %s: %s",
+        _page_index(input_file) + 1,
+        consequence,
+        type(error).__name__,
+        error,
+    )
+    log.debug("Page image %s", input_file, exc_info=error)

@@ -1,0 +1,70 @@
+"""Scans, and a stand-in for the page reader: the plugin's tests are about what is around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
+
+TEXT = (("Searchable", "text"), ("in", "two", "lines"))
+
+
+def fixed_page(width: int, height: int) -> Page:
+    """A page of `TEXT`, whatever the image shows."""
+    lines = []
+    for i, texts in enumerate(TEXT):
+        y, words = 0.2 * height + 0.1 * height * i, []
+        for j, text in enumerate(texts):
+            left = 0.1 * width + 0.3 * width * j
+            box = Box(left, y - 0.04 * height, left + 0.25 * width, y + 0.01 * height)
+            words.append(Word(text, box, 0.9))
+        baseline = ((words[0].box.left, y), (words[-1].box.right, y))
+        lines.append(Line(words, baseline, 0.04 * height, 0.01 * height))
+    return Page(width, height, [Block([Paragraph(lines)])])
+
+
+class FakeReader:
+    """Reads `TEXT` on every page, and remembers the images, gray."""
+
+    def __init__(self) -> None:
+        self.images: list[np.ndarray] = []
+
+    def read(self, image: Image.Image) -> Page:
+        from ocrmypdf_trocr_mlx.reader import to_gray
+
+        self.images.append(to_gray(image))
+        return fixed_page(*image.size)
+
+
+@pytest.fixture
+def fake_reader(monkeypatch: pytest.MonkeyPatch) -> FakeReader:
+    """Makes the engine read with a `FakeReader`, and find its checkpoint."""
+    from ocrmypdf_trocr_mlx import engine
+    from ocrmypdf_trocr_mlx.checkpoints import resolve
+
+    reader = FakeReader()
+    monkeypatch.setattr(engine, "page_reader", lambda options: reader)
+    monkeypatch.setattr(resolve, "resolve", lambda name=None, **_: Path("checkpoint"))
+    return reader
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a PDF of scanned pages, a text to each."""
+
+    def make(*texts: str, name: str = "scan.pdf") -> Path:
+        pages = []
+        for text in texts:
+            page = Image.new("L", (850, 550), "white")
+            ImageDraw.Draw(page).text((80, 80), text, font=ImageFont.load_default(32))
+            pages.append(page)
+        path = tmp_path / name
+        pages[0].save(path, save_all=True, append_images=pages[1:], resolution=150)
+        return path
+
+    return make

@@ -1,0 +1,264 @@
+"""The engine: any image in, and one bad page never costs the document."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pikepdf
+import pytest
+from conftest import TEXT, FakeReader
+from ocrmypdf import BadArgsError, OcrOptions
+from PIL import Image
+
+from ocrmypdf_trocr_mlx import engine
+from ocrmypdf_trocr_mlx.engine import TrOcrEngine
+from ocrmypdf_trocr_mlx.options import TrOcrOptions, get_options
+
+SIDECAR = "\n".join(" ".join(line) for line in TEXT) + "\n"
+
+
+@pytest.fixture
+def options() -> OcrOptions:
+    return make_options()
+
+
+def make_options(**trocr: object) -> OcrOptions:
+    OcrOptions.register_plugin_models({"trocr": TrOcrOptions})
+    made = OcrOptions(input_file="in.pdf", output_file="out.pdf")
+    made.extra_attrs.update({f"trocr_{name}": value for name, value in trocr.items()})
+    return made
+
+
+def save(folder: Path, image: Image.Image, name: str = "000003_ocr.png", **info: object) -> Path:
+    path = folder / name
+    image.save(path, **info)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_every_mode_becomes_gray(
+    mode: str, fake_reader: FakeReader, options: OcrOptions, tmp_path: Path
+) -> None:
+    left_black = Image.new("L", (40, 20), "white")
+    left_black.paste(0, (0, 0, 20, 20))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(left_black).astype(np.uint16) * 257)
+    else:
+        image = left_black.convert(mode)
+    element, _ = TrOcrEngine.generate_ocr(save(tmp_path, image), options)
+
+    [read] = fake_reader.images
+    assert read.shape == (20, 40)
+    assert (read[5, 5], read[5, 35]) == (0, 255)
+    assert element.bbox is not None and (element.bbox.width, element.bbox.height) == (40, 20)
+
+
+def test_cmyk_is_read(fake_reader: FakeReader, options: OcrOptions, tmp_path: Path) -> None:
+    path = save(tmp_path, Image.new("CMYK", (40, 20)), "000001_ocr.tif")
+    TrOcrEngine.generate_ocr(path, options)
+
+    assert fake_reader.images[0][5, 5] == 255
+
+
+def test_transparent_is_white(fake_reader: FakeReader, options: OcrOptions, tmp_path: Path) -> None:
+    TrOcrEngine.generate_ocr(save(tmp_path, Image.new("RGBA", (40, 20))), options)
+
+    assert fake_reader.images[0][5, 5] == 255
+
+
+@pytest.mark.parametrize(
+    ("dpi", "expected"), [((203.2, 203.2), 203.2), (None, 300), ((1e-9, 1e-9), 300)]
+)
+def test_resolution(
+    dpi: tuple[float, float] | None,
+    expected: float,
+    fake_reader: FakeReader,
+    options: OcrOptions,
+    tmp_path: Path,
+) -> None:
+    path = save(tmp_path, Image.new("L", (40, 20)), **({"dpi": dpi} if dpi else {}))
+    element, _ = TrOcrEngine.generate_ocr(path, options)
+
+    assert element.dpi == pytest.approx(expected, rel=1e-3)
+
+
+def test_all_three_outputs_hold_the_same_text(
+    fake_reader: FakeReader, options: OcrOptions, tmp_path: Path
+) -> None:
+    path = save(tmp_path, Image.new("L", (850, 550), "white"), dpi=(150.4, 150.4))
+    text, pdf, markup = tmp_path / "text.txt", tmp_path / "text.pdf", tmp_path / "text.hocr"
+
+    element, direct = TrOcrEngine.generate_ocr(path, options, 2)
+    assert direct == SIDECAR
+    assert [w.text for w in element.words] == SIDECAR.split()
+    assert element.page_number == 2
+
+    TrOcrEngine.generate_pdf(path, pdf, text, options)
+    assert text.read_text() == SIDECAR
+    with pikepdf.open(pdf) as made:
+        box = [float(v) for v in made.pages[0].mediabox]
+    assert box == pytest.approx([0, 0, 850 * 72 / 150.4, 550 * 72 / 150.4], rel=1e-3)
+
+    TrOcrEngine.generate_hocr(path, markup, text, options)
+    assert text.read_text() == SIDECAR
+    assert "ppageno 2;" in markup.read_text()
+
+
+class Failing:
+    def __init__(self, error: BaseException):
+        self.error = error
+
+    def read(self, image: Image.Image) -> None:
+        raise self.error
+
+
+def test_a_page_that_fails_is_empty_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    options: OcrOptions,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(engine, "page_reader", lambda options: Failing(RuntimeError("no luck")))
+    path = save(tmp_path, Image.new("L", (40, 20)))
+    element, text = TrOcrEngine.generate_ocr(path, options)
+
+    assert (element.words, text) == ([], "")
+    [record] = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert record.getMessage() == (
+        "Page 3 could not be read, its text layer stays empty: RuntimeError: no luck"
+    )
+
+
+def test_a_truncated_image_is_an_empty_page(
+    monkeypatch: pytest.MonkeyPatch, fake_reader: FakeReader, options: OcrOptions, tmp_path: Path
+) -> None:
+    fake_shared(monkeypatch, lambda *args: None)
+    noise = np.random.default_rng(0).integers(0, 255, (200, 300), np.uint8)
+    path = save(tmp_path, Image.fromarray(noise))
+    path.write_bytes(path.read_bytes()[:5000])
+    element, text = TrOcrEngine.generate_ocr(path, options)
+
+    assert text == ""
+    assert element.bbox is not None and element.bbox.width == 300
+    assert TrOcrEngine.get_deskew(path, options) == 0.0
+    assert TrOcrEngine.get_orientation(path, options) == (0, 0.0)
+
+
+def test_interrupts_are_not_swallowed(
+    monkeypatch: pytest.MonkeyPatch, options: OcrOptions, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(engine, "page_reader", lambda options: Failing(KeyboardInterrupt()))
+
+    with pytest.raises(KeyboardInterrupt):
+        TrOcrEngine.generate_ocr(save(tmp_path, Image.new("L", (40, 20))), options)
+
+
+def fake_shared(monkeypatch: pytest.MonkeyPatch, shared: Callable[..., object]) -> None:
+    monkeypatch.setattr("ocrmypdf_trocr_mlx.recognizer.shared", shared)
+
+
+def test_a_model_that_does_not_load_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, options: OcrOptions, tmp_path: Path
+) -> None:
+    def shared(*args: object) -> None:
+        raise ValueError("folder/model.safetensors: truncated")
+
+    fake_shared(monkeypatch, shared)
+    path = save(tmp_path, Image.new("L", (40, 20)))
+
+    with pytest.raises(BadArgsError, match=r"^folder/model.safetensors: truncated$"):
+        TrOcrEngine.generate_ocr(path, options)
+    with pytest.raises(BadArgsError, match="truncated"):
+        TrOcrEngine.get_orientation(path, options)
+
+
+def test_the_recognizer_is_chosen_by_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_shared(monkeypatch, lambda *args: args)
+
+    assert engine.recognizer(TrOcrOptions()) == (None, "auto", 32, 1)
+    chosen = TrOcrOptions(model="folder", device="cpu", batch_size=8, beams=4)
+    assert engine.recognizer(chosen) == ("folder", "cpu", 8, 4)
+
+
+def test_defaults_are_those_of_the_reader() -> None:
+    from ocrmypdf_trocr_mlx import reader
+
+    assert TrOcrOptions().min_confidence == reader.DEFAULT_MIN_CONFIDENCE
+
+
+def test_orientation_and_skew_come_from_the_page(
+    monkeypatch: pytest.MonkeyPatch, options: OcrOptions, tmp_path: Path
+) -> None:
+    fake_shared(monkeypatch, lambda *args: "recognizer")
+    monkeypatch.setattr(
+        "ocrmypdf_trocr_mlx.orientation.find_orientation",
+        lambda image, recognizer: (270, 16.5) if recognizer == "recognizer" else (0, 0.0),
+    )
+    monkeypatch.setattr("ocrmypdf_trocr_mlx.orientation.find_skew", lambda image: -1.5)
+    path = save(tmp_path, Image.new("L", (40, 20)))
+
+    assert TrOcrEngine.get_orientation(path, options) == (270, 16.5)
+    assert TrOcrEngine.get_deskew(path, options) == -1.5
+
+
+def test_languages() -> None:
+    assert {"eng", "deu", "fra", "tur"} <= TrOcrEngine.languages(make_options())
+    assert "ara" not in TrOcrEngine.languages(make_options(model="bundled"))
+    assert not TrOcrEngine.languages(make_options(model="some/checkpoint"))  # any is accepted
+
+
+def test_diagnostics_are_named_after_document_and_page(
+    fake_reader: FakeReader, tmp_path: Path
+) -> None:
+    options = make_options(diagnostics=tmp_path / "new" / "folder")
+    engine.check(options)
+    TrOcrEngine.generate_ocr(save(tmp_path, Image.new("L", (850, 550), "white")), options)
+
+    with Image.open(tmp_path / "new" / "folder" / "in-0003.png") as overlay:
+        assert overlay.size == (850, 550)
+        assert len(overlay.getcolors(10000)) > 10  # text and boxes on white
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch_size": "many"}, "--trocr-batch-size many: .*integer"),
+        ({"batch_size": 0}, "--trocr-batch-size 0: .*greater than or equal to 1"),
+        ({"min_confidence": 1.5}, "--trocr-min-confidence 1.5: .*less than or equal to 1"),
+        ({"device": "tpu"}, "--trocr-device tpu: .*'auto', 'cpu' or 'gpu'"),
+        ({"modle": "x"}, "Unknown option trocr_modle: choose from .*trocr_model"),
+    ],
+)
+def test_wrong_values_are_named_in_one_line(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(BadArgsError, match=f"^{message}") as error:
+        get_options(make_options(**wrong))
+    assert "\n" not in str(error.value)
+
+
+def test_values_from_the_command_line_are_converted() -> None:
+    ours = get_options(make_options(batch_size="8", min_confidence="0.5", model=Path("folder")))
+
+    assert (ours.batch_size, ours.min_confidence, ours.model) == (8, 0.5, "folder")
+
+
+def test_a_missing_model_is_named() -> None:
+    with pytest.raises(BadArgsError, match="--trocr-model: /no/such/folder: ") as error:
+        engine.check(make_options(model="/no/such/folder"))
+    assert "\n" not in str(error.value)
+
+
+def test_forked_workers_are_refused_once_mlx_is_in_use(
+    fake_reader: FakeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = make_options()
+    options.use_threads = False
+    monkeypatch.setattr(engine.multiprocessing, "get_start_method", lambda allow_none: "fork")
+    monkeypatch.setitem(sys.modules, "mlx.core", types.ModuleType("mlx.core"))
+
+    with pytest.raises(BadArgsError, match="use threads"):
+        engine.check(options)
