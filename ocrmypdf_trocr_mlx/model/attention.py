@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from .activations import softmax
+from . import cpu
+
+# Queries of a decoding step: one, or an image's beams.
+_FEW = 16
 
 
 def split_heads(x: mx.array, num_heads: int) -> mx.array:
@@ -22,10 +25,19 @@ def merge_heads(x: mx.array) -> mx.array:
 def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) -> mx.array:
     """q (B, heads, L, head_dim), k and v (B, heads, S, head_dim) -> (B, L, D)."""
     scale = q.shape[-1] ** -0.5
-    return merge_heads(mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask))
+    if not cpu.serves(q):
+        return merge_heads(mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask))
+    if mask is None and q.shape[2] <= _FEW:
+        return merge_heads(cpu.attend(q, k, v)[0])
+    scores = (q * scale) @ k.swapaxes(-1, -2)
+    weights, sums = cpu.exponentials(scores if mask is None else scores + mask)
+    return merge_heads((weights @ v) / sums)
 
 
 def attend_with_weights(q: mx.array, k: mx.array, v: mx.array) -> tuple[mx.array, mx.array]:
-    """As `attend`, and the weights (B, heads, L, S)."""
-    weights = softmax((q * q.shape[-1] ** -0.5) @ k.swapaxes(-1, -2))
+    """As `attend` for a few queries, and the weights (B, heads, L, S)."""
+    if cpu.serves(q):
+        y, weights = cpu.attend(q, k, v)
+        return merge_heads(y), weights
+    weights = mx.softmax((q * q.shape[-1] ** -0.5) @ k.swapaxes(-1, -2), axis=-1, precise=True)
     return merge_heads(weights @ v), weights

@@ -74,8 +74,9 @@ class CrossAttention(nn.Module):
 
     def keys_values(self, memory: mx.array) -> KeysValues:
         """Encoder states (M, S, D) -> keys and values, computed once for all steps."""
-        k, v = mx.split(self.kv_proj(memory), 2, axis=-1)
-        return split_heads(k, self.num_heads), split_heads(v, self.num_heads)
+        k, v = (split_heads(y, self.num_heads) for y in mx.split(self.kv_proj(memory), 2, axis=-1))
+        # A product with strided matrices would copy them at every step.
+        return mx.contiguous(k), mx.contiguous(v)
 
     def __call__(
         self, x: mx.array, memory: KeysValues, want_weights: bool = False
