@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -17,6 +18,8 @@ _THRESHOLD = 0.45
 _FAINT = 0.35
 # A row inked over so much of a long line is a rule under or through it, not text.
 _RULE = 0.7
+# What comes in over the edge of the crop and is lower than this is of the line above or below.
+_INTRUDER = 0.4
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def ink_profile(gray: np.ndarray) -> InkProfile:
     mask = _ink_mask(gray)
     if gray.shape[1] > 5 * gray.shape[0]:
         mask[mask.mean(axis=1) > _RULE] = False
+    mask = _without_neighbours(mask)
     return InkProfile(mask.mean(axis=0), gray.shape[0], width / gray.shape[1])
 
 
@@ -72,6 +76,24 @@ def _ink_mask(gray: np.ndarray) -> np.ndarray:
         return np.zeros(gray.shape, bool)
     contrast = np.maximum(contrast, _FAINT * contrast.max())
     return gray < paper - _THRESHOLD * contrast
+
+
+def _without_neighbours(mask: np.ndarray) -> np.ndarray:
+    """Without the feet and heads of letters that reach into the crop from other lines.
+
+    Where whole letters reach the edge too, the crop is tight and a small mark may be a stop.
+    """
+    height = len(mask)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    top, tall = stats[:, cv2.CC_STAT_TOP], stats[:, cv2.CC_STAT_HEIGHT]
+    foreign = np.zeros(len(stats), bool)
+    for at_edge in (top == 0, top + tall == height):
+        at_edge[0] = False  # the background
+        low = at_edge & (tall < _INTRUDER * height)
+        if 2 * low.sum() > at_edge.sum():
+            foreign |= low
+    own = mask & ~foreign[labels]
+    return own if own.any() else mask
 
 
 def _local_levels(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

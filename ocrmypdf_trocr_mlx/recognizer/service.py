@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ from .align import place_words
 from .ink import InkProfile, ink_profile
 from .reading import Reading, ReadWord
 from .split import Piece, split_line
-from .transcribe import Transcriber, Transcript
+from .transcribe import LineImage, Transcriber, Transcript
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class _Job:
 
     line: _Line
     index: int
-    image: np.ndarray
+    image: LineImage
 
 
 class Recognizer:
@@ -73,7 +74,8 @@ class Recognizer:
         self._changed = threading.Condition()
         self._waiting: list[_Job] = []
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="trocr", daemon=True)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=_serve, args=([self],), name="trocr", daemon=True)
         self._thread.start()
         _open.add(self)
 
@@ -104,14 +106,14 @@ class Recognizer:
                 future.cancel()
 
     def close(self) -> None:
-        """End the thread after the batch it is at; lines still waiting fail.  Idempotent."""
+        """Stop after the batch at work; lines still waiting fail.  Idempotent."""
         if self._pid != os.getpid():
             return
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         if threading.current_thread() is not self._thread:
-            self._thread.join(_CLOSE_SECONDS)
+            self._ended.wait(_CLOSE_SECONDS)
 
     def _has_room(self) -> bool:
         return len(self._waiting) < _WAITING_BATCHES * self._batch_size
@@ -137,17 +139,16 @@ class Recognizer:
         return jobs
 
     def _run(self) -> None:
-        """The inference thread: all that is waiting, in batches of about one width."""
+        """The inference thread: all that is waiting, in batches of one width."""
         error: BaseException = RuntimeError("the recognizer was closed")
         try:
             backend.prepare(self._device)
             while (jobs := self._take()) is not None:
-                jobs.sort(key=lambda job: job.image.shape[1], reverse=True)
-                for i in range(0, len(jobs), self._batch_size):
+                for batch in _batches(jobs, self._batch_size):
                     if self._closed:
-                        self._fail(jobs[i:], error)
-                        break
-                    self._read_batch(jobs[i : i + self._batch_size])
+                        self._fail(batch, error)
+                    else:
+                        self._read_batch(batch)
         except BaseException as e:
             log.debug("The inference thread ended", exc_info=True)
             error = e
@@ -157,6 +158,7 @@ class Recognizer:
                 rest, self._waiting = self._waiting, []
                 self._changed.notify_all()
             self._fail(rest, error)
+            self._ended.set()
 
     def _take(self) -> list[_Job] | None:
         """Wait for lines and take all there are, but those nobody waits for; None when closed."""
@@ -187,6 +189,14 @@ class Recognizer:
         for job in jobs:
             if not job.line.future.done():
                 job.line.future.set_exception(error)
+
+
+def _serve(recognizers: list[Recognizer]) -> None:
+    """The thread's whole life; the list is emptied so as not to keep a closed one in memory."""
+    recognizers.pop()._run()
+    # Never return: the thread's caches in MLX hold Python objects, and if they were dropped
+    # while the interpreter shuts down, the process would abort.
+    threading.Event().wait()
 
 
 _open: weakref.WeakSet[Recognizer] = weakref.WeakSet()
@@ -222,6 +232,14 @@ def _close_all() -> None:
     """A thread inside MLX must not outlive the interpreter."""
     for recognizer in list(_open):
         recognizer.close()
+
+
+def _batches(jobs: list[_Job], size: int) -> Iterator[list[_Job]]:
+    """Jobs of one padded width together, at most `size` of them, of about one length."""
+    jobs.sort(key=lambda job: job.image.width, reverse=True)
+    for _, alike in itertools.groupby(jobs, key=lambda job: job.image.pixels.shape[1]):
+        while batch := list(itertools.islice(alike, size)):
+            yield batch
 
 
 def _begin(future: Future[Reading]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import mlx.core as mx
 import numpy as np
 from PIL import Image
 
+from ocrmypdf_trocr_mlx.checkpoints.images import PAPER
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
 from ocrmypdf_trocr_mlx.model.generate import Hypothesis, generate
 
@@ -19,8 +21,20 @@ from .align import columns_of
 # lines that fill it.  Models that stretch their images squeeze longer lines too much.
 _FILL = 13 / 16
 _STRETCHED_ASPECT = 13.0
+# Lines are padded to twelfths of the model's image, a third at least: very narrow images are
+# nothing it was trained on, and it repeats itself there.
+_WIDTHS = 12
+_LEAST_WIDTHS = 4
 # No script of ours has characters narrower than this, in pixels of the model's image.
 _LEAST_PITCH = 4
+
+
+@dataclass(frozen=True)
+class LineImage:
+    """A line at the model's height, uint8, of which the first `width` columns are not padding."""
+
+    pixels: np.ndarray
+    width: int
 
 
 @dataclass(frozen=True)
@@ -54,22 +68,32 @@ class Transcriber:
             return _FILL * processor.width / processor.height
         return _STRETCHED_ASPECT
 
-    def fit(self, gray: np.ndarray) -> np.ndarray:
-        """Resize a line, uint8 (h, w), to the model's size, not yet padded."""
-        processor = self._checkpoint.processor
-        size = (processor.fitted_width(*gray.shape), processor.height)
-        return np.asarray(Image.fromarray(gray).resize(size, resample=processor.resample))
+    def fit(self, gray: np.ndarray) -> LineImage:
+        """Resize a line, uint8 (h, w), for the model, and pad it to one of a few widths.
 
-    def __call__(self, images: Sequence[np.ndarray]) -> list[Transcript]:
-        """Read images that `fit` made; those of about one width are best read together."""
-        pixels = self._checkpoint.processor(images)
+        The width depends on the line alone, so its reading does not depend on what other lines
+        are read with it.
+        """
+        processor = self._checkpoint.processor
+        width = processor.fitted_width(*gray.shape)
+        size = (width, processor.height)
+        resized = Image.fromarray(gray).resize(size, resample=processor.resample)
+        step = processor.width // _WIDTHS
+        padded = min(processor.width, max(_LEAST_WIDTHS, math.ceil(width / step)) * step)
+        pixels = np.full((processor.height, padded), PAPER, np.uint8)
+        pixels[:, :width] = np.asarray(resized)
+        return LineImage(pixels, width)
+
+    def __call__(self, images: Sequence[LineImage]) -> list[Transcript]:
+        """Read images of one padded width."""
+        pixels = self._checkpoint.processor([image.pixels for image in images])
         options = self._options
         if self._checkpoint.processor.pad_to_aspect:
             most = pixels.shape[2] // _LEAST_PITCH + 16
             options = dataclasses.replace(options, max_length=min(options.max_length, most))
         hypotheses = generate(self._checkpoint.model, mx.array(pixels), options)
         return [
-            self._transcript(hypothesis, image.shape[1], pixels.shape[2])
+            self._transcript(hypothesis, image.width, pixels.shape[2])
             for hypothesis, image in zip(hypotheses, images, strict=True)
         ]
 
