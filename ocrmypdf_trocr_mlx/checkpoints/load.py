@@ -58,7 +58,7 @@ def load(folder: Path, dtype: mx.Dtype = mx.float32) -> Checkpoint:
 
 
 def _load_model(folder: Path, config: TrOCRConfig, dtype: mx.Dtype) -> TrOCR:
-    weights = sanitize(expand(read_weights(folder), dtype), config)
+    weights = sanitize(expand(read_weights(folder), dtype))
     tied = tie(weights)
     config = dataclasses.replace(
         config, decoder=dataclasses.replace(config.decoder, tie_word_embeddings=tied)

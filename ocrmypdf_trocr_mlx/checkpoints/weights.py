@@ -9,8 +9,6 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ocrmypdf_trocr_mlx.model.config import TrOCRConfig
-
 from .errors import CheckpointError
 from .torch_file import read_torch_file
 
@@ -83,9 +81,9 @@ def expand(weights: Weights, dtype: mx.Dtype) -> Weights:
     return plain
 
 
-def sanitize(weights: Weights, config: TrOCRConfig) -> Weights:
+def sanitize(weights: Weights) -> Weights:
     """Names and layouts of the file -> those of the modules."""
-    renamed = {rename(k): v for k, v in weights.items() if not _DROPPED.search(rename(k))}
+    renamed = {rename(k): v for k, v in weights.items() if is_used(k)}
     projection = "encoder.embeddings.patch_embeddings.projection.weight"
     if projection in renamed:
         renamed[projection] = renamed[projection].transpose(0, 2, 3, 1)  # channels last
@@ -94,6 +92,11 @@ def sanitize(weights: Weights, config: TrOCRConfig) -> Weights:
     for key in [k for k in renamed if ".encoder_attn.k_proj." in k]:
         _fuse(renamed, key, ("k_proj", "v_proj"), "kv_proj")
     return renamed
+
+
+def is_used(key: str) -> bool:
+    """Whether a file's tensor has a part in reading."""
+    return not _DROPPED.search(rename(key))
 
 
 def rename(key: str) -> str:
