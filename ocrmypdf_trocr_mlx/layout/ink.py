@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-Mask = np.ndarray  # uint8 (H, W), 255 where there is ink
+from .clutter import Mask, dotted_rules, is_speckled, odd, pictures, without_specks
 
 
 @dataclass
@@ -21,11 +21,6 @@ class Ink:
     mask: Mask
     dark: Mask
     rules: Mask
-
-
-def odd(x: float) -> int:
-    """The odd kernel size nearest above `x`, at least 1."""
-    return 2 * int(max(x, 0) / 2) + 1
 
 
 def threshold(gray: np.ndarray, window: int) -> Mask:
@@ -97,9 +92,9 @@ def find_ink(gray: np.ndarray, size: float) -> Ink:
     soft = cv2.GaussianBlur(gray, (0, 0), max(0.4, 0.045 * size))
     window = odd(max(15, 5 * size))
     mask = threshold(soft, window)
-    if _speckled(mask, size):
+    if is_speckled(mask, size):
         soft = cv2.GaussianBlur(gray, (0, 0), 0.12 * size)
-        mask = _without_specks(threshold(soft, window), size)
+        mask = without_specks(threshold(soft, window), size)
     dark = dark_fills(gray, size)
     if dark.any():
         light = threshold(255 - soft, window)
@@ -107,24 +102,8 @@ def find_ink(gray: np.ndarray, size: float) -> Ink:
         # The edge of a fill is a step, not a stroke.
         edge = cv2.morphologyEx(dark, cv2.MORPH_GRADIENT, np.ones((odd(0.3 * size),) * 2, np.uint8))
         mask[edge > 0] = 0
+    mask[pictures(gray, size) > 0] = 0
     rules = ruled_lines(mask, size)
-    return Ink(cv2.subtract(mask, rules), dark, rules)
-
-
-def _speckled(mask: Mask, size: float) -> bool:
-    """Are there far more specks than letters, as in dithered or noisy scans?"""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    extent = np.maximum(stats[1:, 2], stats[1:, 3])
-    return bool((extent < 0.3 * size).sum() > 6 * (extent > 0.5 * size).sum() + 200)
-
-
-def _without_specks(mask: Mask, size: float) -> Mask:
-    """The mask less small pieces of ink that stand among others of their kind, not by letters."""
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    speck = np.maximum(stats[:, 2], stats[:, 3]) < 0.45 * size
-    speck[0] = False
-    specks = np.where(speck[labels], 255, 0).astype(np.uint8)
-    window = (odd(3 * size),) * 2
-    crowd = cv2.boxFilter(specks, cv2.CV_32F, window)
-    letters = cv2.boxFilter(cv2.subtract(mask, specks), cv2.CV_32F, window)
-    return cv2.bitwise_and(mask, cv2.bitwise_not(cv2.bitwise_and(specks, cv2.compare(crowd, letters, cv2.CMP_GT))))
+    mask = cv2.subtract(mask, rules)
+    dotted = dotted_rules(mask, size)
+    return Ink(cv2.subtract(mask, dotted), dark, cv2.bitwise_or(rules, dotted))

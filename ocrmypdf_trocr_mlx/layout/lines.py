@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ink import Mask
+from .clutter import Mask
 from .segments import Segment
 
 # In letter sizes.  Spaces of justified and typewritten text stay below WIDE; between NARROW and

@@ -6,6 +6,8 @@ lines that fill their column; beside a table's or receipt's gutter one reads on 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .lines import TextLine
@@ -15,87 +17,120 @@ Paragraph = list[Row]
 Block = list[Paragraph]
 
 
+@dataclass
+class _Parts:
+    """Line parts as columns of numbers; `row`: which of the page's rows each belongs to."""
+
+    lines: list[TextLine]
+    left: np.ndarray
+    right: np.ndarray
+    row: np.ndarray
+    size: float
+
+    def take(self, chosen: np.ndarray) -> _Parts:
+        lines = [self.lines[i] for i in np.flatnonzero(chosen)]
+        return _Parts(lines, self.left[chosen], self.right[chosen], self.row[chosen], self.size)
+
+
 def reading_order(lines: list[TextLine]) -> list[Block]:
     """Blocks of paragraphs of rows of line parts, in reading order."""
+    if not lines:
+        return []
+    ordered = [(t, i) for i, row in enumerate(_rows(lines)) for t in row]
+    parts = _Parts(
+        [t for t, _ in ordered],
+        np.array([t.left for t, _ in ordered]),
+        np.array([t.right for t, _ in ordered]),
+        np.array([i for _, i in ordered]),
+        float(np.median([t.size for t in lines])),
+    )
     blocks: list[list[Row]] = []
-    _read(lines, blocks)
+    _read(parts, blocks)
     return [_paragraphs(rows) for rows in blocks if rows]
 
 
-def _read(lines: list[TextLine], blocks: list[list[Row]]) -> None:
-    """Append the rows of `lines` to `blocks`, a new block for each column."""
-    gutter = _gutter(lines)
+def _read(parts: _Parts, blocks: list[list[Row]]) -> None:
+    """Append the rows of `parts` to `blocks`, a new block for each column."""
+    gutter = _gutter(parts)
     if gutter is not None:
-        for side in (True, False):
+        for side in (parts.right <= gutter, parts.right > gutter):
             blocks.append([])
-            _read([t for t in lines if (t.right <= gutter) == side], blocks)
+            _read(parts.take(side), blocks)
         blocks.append([])
         return
-    strips = _strips(lines)
-    if len(strips) == 1:
-        if not blocks:
-            blocks.append([])
-        blocks[-1].extend(_rows(lines))
+    strip = _strips(parts)
+    count = int(strip.max()) + 1
+    if not blocks:
+        blocks.append([])
+    if count == 1:
+        blocks[-1].extend(_rows(parts.lines))
         return
     i = 0
-    while i < len(strips):
-        j = _columns_from(strips, i)
-        _read([t for s in strips[i:j] for t in s], blocks)
+    while i < count:
+        j = _columns_from(parts, strip, i, count)
+        chosen = (strip >= i) & (strip < j)
+        _read(parts.take(chosen), blocks)
         i = j
 
 
-def _columns_from(strips: list[list[TextLine]], i: int) -> int:
+def _columns_from(parts: _Parts, strip: np.ndarray, i: int, count: int) -> int:
     """End of the longest run of strips from `i` that one gutter parts; i + 1 if none does."""
-    for j in range(len(strips), i + 1, -1):
-        if j - i == len(strips):
-            continue  # the whole was tried by the caller
-        if _gutter([t for s in strips[i:j] for t in s]) is not None:
-            return j
-    return i + 1
+    end = i + 1
+    for j in range(i + 2, count + 1):
+        chosen = (strip >= i) & (strip < j)
+        if not len(_white(parts.left[chosen], parts.right[chosen], parts.size)[0]):
+            break
+        if _gutter(parts.take(chosen)) is not None:
+            end = j
+    return end
 
 
-def _strips(lines: list[TextLine]) -> list[list[TextLine]]:
-    """Lines grouped by the horizontal strips that blank rows part, from top to bottom."""
-    strips: list[list[TextLine]] = []
-    floor = -np.inf
-    for t in sorted(lines, key=lambda t: t.middle - 0.5 * t.size):
-        # The x-height counts: descenders reach into the next line's ascenders.
-        if t.middle - 0.4 * t.size > floor or not strips:
-            strips.append([])
-        strips[-1].append(t)
-        floor = max(floor, t.middle + 0.4 * t.size)
-    return strips
+def _strips(parts: _Parts) -> np.ndarray:
+    """The number, from the top, of the strip between blank rows that each part lies in."""
+    # The x-height counts: descenders reach into the next line's ascenders.
+    top = np.array([t.middle - 0.4 * t.size for t in parts.lines])
+    bottom = np.array([t.middle + 0.4 * t.size for t in parts.lines])
+    order = np.argsort(top, kind="stable")
+    floor = np.maximum.accumulate(bottom[order])
+    starts = np.append(False, top[order][1:] > floor[:-1])
+    strip = np.empty(len(order), int)
+    strip[order] = np.cumsum(starts)
+    return strip
 
 
-def _gutter(lines: list[TextLine]) -> float | None:
+def _white(left: np.ndarray, right: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
+    """(x, width) of the strips no part crosses, the widest first."""
+    order = np.argsort(left, kind="stable")
+    reach = np.maximum.accumulate(right[order])[:-1]
+    width = left[order][1:] - reach
+    wide = np.flatnonzero(width > 0.6 * size)
+    wide = wide[np.argsort(-width[wide], kind="stable")]
+    return reach[wide] + width[wide] / 2, width[wide]
+
+
+def _gutter(parts: _Parts) -> float | None:
     """x of the widest gutter between two columns of running text, if there is one."""
-    if len(lines) < 6:
+    if len(parts.lines) < 6:
         return None
-    size = float(np.median([t.size for t in lines]))
-    spans = sorted((t.left, t.right) for t in lines)
-    best, where, reach = 0.6 * size, None, spans[0][1]
-    for left, right in spans[1:]:
-        if left - reach > best and _are_columns(lines, (left + reach) / 2, size):
-            best, where = left - reach, (left + reach) / 2
-        reach = max(reach, right)
-    return where
+    for x in _white(parts.left, parts.right, parts.size)[0]:
+        left = parts.right <= x
+        if _is_column(parts, left) and _is_column(parts, ~left):
+            return float(x)
+    return None
 
 
-def _are_columns(lines: list[TextLine], x: float, size: float) -> bool:
-    sides = [[t for t in lines if t.right <= x], [t for t in lines if t.left >= x]]
-    return all(_is_column(side, size) for side in sides)
-
-
-def _is_column(side: list[TextLine], size: float) -> bool:
+def _is_column(parts: _Parts, side: np.ndarray) -> bool:
     """At least three rows of running text: most rows fill most of the width."""
-    rows = _rows(side)
+    if np.count_nonzero(side) < 3:
+        return False
+    width = parts.right[side].max() - parts.left[side].min()
+    if width < 15 * parts.size:
+        return False
+    rows, row = np.unique(parts.row[side], return_inverse=True)
     if len(rows) < 3:
         return False
-    left, right = min(t.left for t in side), max(t.right for t in side)
-    if right - left < 15 * size:
-        return False
-    widths = np.array([sum(t.width for t in row) for row in rows])
-    return bool(np.percentile(widths, 60) > 0.6 * (right - left))
+    filled = np.bincount(row, parts.right[side] - parts.left[side])
+    return bool(np.percentile(filled, 60) > 0.6 * width)
 
 
 def _rows(lines: list[TextLine]) -> list[Row]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .ink import odd, threshold
+from .clutter import odd
+from .ink import threshold
 
 # Letters of this height, in pixels, are what the rest of the layout is at ease with.
 WORKING_SIZE = 14.0

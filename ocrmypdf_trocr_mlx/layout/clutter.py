@@ -1,0 +1,93 @@
+"""What is on a page besides letters, fills and rules: pictures, specks, dotted rules."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+Mask = np.ndarray  # uint8 (H, W), 255 where there is ink
+
+
+def odd(x: float) -> int:
+    """The odd kernel size nearest above `x`, at least 1."""
+    return 2 * int(max(x, 0) / 2) + 1
+
+
+def pictures(gray: np.ndarray, size: float) -> Mask:
+    """Photographs: areas that show no paper within a letter's reach, and uneven tones.
+
+    Shaded cells lack paper too, but there the lightest tone nearby is the same all over.
+    """
+    shrink = min(1.0, 4.0 / size)
+    small = cv2.resize(gray, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    s = size * shrink
+    paper = float(np.percentile(small, 85))
+    lightest = cv2.dilate(small, np.ones((odd(1.4 * s),) * 2, np.uint8))
+    smooth = cv2.blur(lightest, (odd(6 * s),) * 2)
+    tones = cv2.blur(cv2.absdiff(lightest, smooth), (odd(6 * s),) * 2)
+    found = np.where((smooth < paper - 35) & (tones > 9), 255, 0).astype(np.uint8)
+    found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((odd(4 * s),) * 2, np.uint8))
+    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((odd(6 * s),) * 2, np.uint8))
+    if not found.any():
+        return np.zeros_like(gray)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(found)
+    keep = stats[:, cv2.CC_STAT_AREA] > (9 * s) ** 2
+    keep[0] = False
+    found = np.where(keep[labels], 255, 0).astype(np.uint8)
+    return cv2.resize(found, gray.shape[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def is_speckled(mask: Mask, size: float) -> bool:
+    """Are there far more specks than letters, as in dithered or noisy scans?"""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    extent = np.maximum(stats[1:, 2], stats[1:, 3])
+    return bool((extent < 0.3 * size).sum() > 6 * (extent > 0.5 * size).sum() + 200)
+
+
+def without_specks(mask: Mask, size: float) -> Mask:
+    """The mask less small pieces of ink that stand among others of their kind, not by letters."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    speck = np.maximum(stats[:, 2], stats[:, 3]) < 0.45 * size
+    speck[0] = False
+    specks = np.where(speck[labels], 255, 0).astype(np.uint8)
+    window = (odd(3 * size),) * 2
+    crowd = cv2.boxFilter(specks, cv2.CV_32F, window)
+    letters = cv2.boxFilter(cv2.subtract(mask, specks), cv2.CV_32F, window)
+    return cv2.subtract(mask, cv2.bitwise_and(specks, cv2.compare(crowd, letters, cv2.CMP_GT)))
+
+
+def dotted_rules(mask: Mask, size: float) -> Mask:
+    """Rows and columns of dots or dashes that part cells; not the leaders of a text line."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    width, height = stats[:, 2], stats[:, 3]
+    tiny = np.minimum(width, height) < 0.3 * size
+    tiny &= np.maximum(width, height) < 1.2 * size
+    tiny[0] = False
+    dots = np.where(tiny[labels], 255, 0).astype(np.uint8)
+    letters = cv2.subtract(mask, dots)
+    out = np.zeros_like(mask)
+    for across in (True, False):
+        d = dots if across else dots.T.copy()
+        kernel = np.ones((1, odd(0.9 * size)), np.uint8)
+        runs = cv2.morphologyEx(d, cv2.MORPH_CLOSE, kernel)
+        runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, odd(5 * size)), np.uint8))
+        if across and runs.any():
+            runs = _unattached(runs, letters, size)
+        # The rest of each dot, above and below the run.
+        runs = cv2.dilate(runs, np.ones((odd(0.3 * size), odd(size)), np.uint8)) & d
+        out |= runs if across else runs.T
+    return out
+
+
+def _unattached(runs: Mask, letters: Mask, size: float) -> Mask:
+    """The runs with no letter standing at their height just before or after them."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
+    keep = np.zeros(len(stats), bool)
+    reach = int(2 * size)
+    for i, (x, y, w, h, _) in enumerate(stats):
+        if i:
+            rows = slice(max(0, int(y - 0.5 * size)), y + h)
+            left = letters[rows, max(0, x - reach) : x]
+            right = letters[rows, x + w : x + w + reach]
+            keep[i] = not (left.any() or right.any())
+    return np.where(keep[labels], 255, 0).astype(np.uint8)
