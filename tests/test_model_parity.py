@@ -90,10 +90,12 @@ def random_model(family: str, encoder: str, seed: int = 0, **special):
         for name, parameter in model.named_parameters():
             if "norm" in name and name.endswith("weight"):
                 parameter.uniform_(0.5, 1.5)
+            elif "embed_tokens" in name and FAMILIES[family].get("scale_embedding"):
+                parameter.normal_(0, 0.25 / DECODER["d_model"] ** 0.5)
             else:
                 parameter.normal_(0, 0.25)
         # Ends that come now and then: some rows of a batch finish early, others not at all.
-        model.decoder.get_output_embeddings().weight[2] *= 1.5 if family == "A" else 3
+        model.decoder.get_output_embeddings().weight[2] *= 1.5
     return model
 
 

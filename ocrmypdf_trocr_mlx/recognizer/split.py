@@ -18,6 +18,10 @@ _LETTER_GAP_COST = 3.0
 _INK_COST = 6.0
 # A gap of this many line heights is as good as any wider one.
 _AMPLE_GAP = 0.4
+# A wider gap than this is left out: over long blanks the recogniser invents text.
+_WIDE_GAP = 2.0
+# What is left of it on either side.
+_MARGIN = 0.3
 
 
 @dataclass(frozen=True)
@@ -37,17 +41,39 @@ class _Cut:
 
 
 def split_line(profile: InkProfile, max_aspect: float) -> list[Piece]:
-    """Pieces of about equal width, none wider than `max_aspect` line heights.
+    """Pieces of about equal width, none wider than `max_aspect` line heights; none if blank.
 
-    Cut at wide gaps; where words leave none, between letters or through the least ink.
+    Cut at very wide gaps, which are left out, then at wide ones; where words leave none,
+    between letters or through the least ink.
     """
-    width = len(profile.columns)
     limit = max(2, math.floor(max_aspect * profile.height))
-    if width <= limit:
-        return [Piece(0, width)]
-    cuts = [_Cut(0, 0.0, True), *_possible_cuts(profile), _Cut(width, 0.0, True)]
-    chosen = _cheapest(cuts, limit)
-    return [Piece(a.x, b.x, a.at_gap) for a, b in itertools.pairwise(chosen)]
+    pieces = []
+    for left, right in _segments(profile):
+        if right - left <= limit:
+            pieces.append(Piece(left, right))
+            continue
+        cuts = [
+            _Cut(0, 0.0, True),
+            *_possible_cuts(profile[left:right]),
+            _Cut(right - left, 0.0, True),
+        ]
+        for a, b in itertools.pairwise(_cheapest(cuts, limit)):
+            pieces.append(Piece(left + a.x, left + b.x, a.at_gap))
+    return pieces
+
+
+def _segments(profile: InkProfile) -> list[tuple[int, int]]:
+    """Where there is ink without very wide gaps in it, with a margin of paper."""
+    inked = np.flatnonzero(profile.columns)
+    if not len(inked):
+        return []
+    margin = round(_MARGIN * profile.height)
+    ends = np.flatnonzero(np.diff(inked) > _WIDE_GAP * profile.height)
+    starts = [inked[0], *inked[ends + 1]]
+    return [
+        (max(0, int(a) - margin), min(len(profile.columns), int(b) + 1 + margin))
+        for a, b in zip(starts, [*inked[ends], inked[-1]], strict=True)
+    ]
 
 
 def _possible_cuts(profile: InkProfile) -> list[_Cut]:
