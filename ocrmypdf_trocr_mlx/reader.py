@@ -37,16 +37,16 @@ class PageReader:
         futures = [self._recognizer.submit(part.crop) for part in parts]
         return self._assemble(gray, layout, _results(futures))
 
-    def _assemble(
-        self, gray: np.ndarray, layout: PageLayout, readings: Iterator[Reading]
-    ) -> Page:
+    def _assemble(self, gray: np.ndarray, layout: PageLayout, readings: Iterator[Reading]) -> Page:
         blocks = []
         for block in layout.blocks:
             paragraphs = []
             for paragraph in block:
                 lines = []
                 for row in paragraph:
-                    read = [(p, self._words(p, r, layout)) for p, r in zip(row, readings, strict=False)]
+                    read = [
+                        (p, self._words(p, r, layout)) for p, r in zip(row, readings, strict=False)
+                    ]
                     lines += _lines([(p, words) for p, words in read if words], layout)
                 if lines:
                     paragraphs.append(Paragraph(lines))
@@ -64,9 +64,7 @@ class PageReader:
         if sum(w.confidence * len(w.text) for w in words) < self._min_confidence * length:
             log.debug("Left out, too unsure: %r", reading.text)
             return []
-        return [
-            Word(w.text, _word_box(part, w.left, w.right, layout), w.confidence) for w in words
-        ]
+        return [Word(w.text, _word_box(part, w.left, w.right, layout), w.confidence) for w in words]
 
 
 def _results(futures: list[Future[Reading]]) -> Iterator[Reading]:
@@ -90,9 +88,7 @@ def _word_box(part: LinePart, left: float, right: float, layout: PageLayout) -> 
     slope = (line.y_right - line.y_left) / max(line.width, 1.0)
     base = line.y_left + slope * ((x0 + x1) / 2 - line.left)
     above, below = _ink_rows(part, int(left), int(np.ceil(right)))
-    corners = np.array(
-        [[x, y, 1.0] for x in (x0, x1) for y in (base - above, base + below)]
-    )
+    corners = np.array([[x, y, 1.0] for x in (x0, x1) for y in (base - above, base + below)])
     points = corners @ layout.to_page.T
     (px0, py0), (px1, py1) = points.min(0), points.max(0)
     return Box(float(px0), float(py0), float(px1), float(py1))
@@ -160,7 +156,9 @@ def to_gray(image: Image.Image | np.ndarray) -> np.ndarray:
         elif image.ndim == 2:
             return image
         else:
-            raise ValueError(f"an image array must be (H, W), (H, W, 3) or (H, W, 4), not {image.shape}")
+            raise ValueError(
+                f"an image array must be (H, W), (H, W, 3) or (H, W, 4), not {image.shape}"
+            )
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         values = np.asarray(image, np.float32)
         top = 65535.0 if values.max(initial=0) > 255 else 255.0

@@ -48,11 +48,14 @@ def dark_fills(gray: np.ndarray, size: float) -> Mask:
     k = odd(size * 1.1)
     dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((odd(size * 0.7), k), np.uint8))
     dark = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((k, odd(size * 1.6)), np.uint8))
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(dark)
+    _n, labels, stats, _ = cv2.connectedComponentsWithStats(dark)
     keep = (
         (stats[:, cv2.CC_STAT_WIDTH] > 3 * size)
         & (stats[:, cv2.CC_STAT_HEIGHT] > 1.2 * size)
-        & (stats[:, cv2.CC_STAT_AREA] > 0.5 * stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT])
+        & (
+            stats[:, cv2.CC_STAT_AREA]
+            > 0.5 * stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT]
+        )
     )
     keep[0] = False
     return np.where(keep[labels], 255, 0).astype(np.uint8)

@@ -79,8 +79,12 @@ def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
         overlap = np.minimum(start[:, 1], end[i, 1]) - np.maximum(start[:, 0], end[i, 0])
         small = np.minimum(start[:, 1] - start[:, 0], end[i, 1] - end[i, 0])
         ok = (
-            (gap < WIDE * big) & (gap > -0.6 * big) & (lefts > lefts[i]) & (rights > rights[i])
-            & (overlap > 0.45 * small) & (np.minimum(sizes, sizes[i]) > 0.42 * big)
+            (gap < WIDE * big)
+            & (gap > -0.6 * big)
+            & (lefts > lefts[i])
+            & (rights > rights[i])
+            & (overlap > 0.45 * small)
+            & (np.minimum(sizes, sizes[i]) > 0.42 * big)
         )
         ok[i] = False
         candidates = np.flatnonzero(ok)
@@ -149,7 +153,7 @@ def _chain(gaps: list[tuple], direction: int) -> list[int]:
     for k, (x0, x1, y, size, run, _) in enumerate(gaps):
         best = (x0, x1, 1)
         for m in range(k - 1, -1, -1):
-            _, _, y2, size2, run2, _ = gaps[m]
+            _, _, y2, _size2, run2, _ = gaps[m]
             if direction * (y - y2) > 4.0 * size:
                 break
             s0, s1, count = strips[m]

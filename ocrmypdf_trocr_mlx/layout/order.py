@@ -6,6 +6,7 @@ lines that fill their column; beside a table's or receipt's gutter one reads on 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,7 +155,7 @@ def _rows(lines: list[TextLine]) -> list[Row]:
 def _paragraphs(rows: list[Row]) -> Block:
     """Rows parted where the leading grows, the size changes or a first line is indented."""
     block: Block = [[rows[0]]]
-    pitch = [b[0].middle - a[0].middle for a, b in zip(rows, rows[1:], strict=False)]
+    pitch = [b[0].middle - a[0].middle for a, b in itertools.pairwise(rows)]
     usual = float(np.median(pitch)) if pitch else 0.0
     for above, row, step in zip(rows, rows[1:], pitch, strict=False):
         a, b = above[0], row[0]

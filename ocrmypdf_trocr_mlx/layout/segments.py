@@ -7,6 +7,7 @@ height, each line becomes blobs of its own even where letters of two lines touch
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -76,8 +77,10 @@ def _levels(stats: np.ndarray, size: float) -> np.ndarray:
     for c in np.flatnonzero((level > 0) & (width < 2.5 * height)):
         x, y, w, h, _ = stats[c]
         beside = (
-            (stats[:, 0] < x + w + 1.2 * h) & (stats[:, 0] + width > x - 1.2 * h)
-            & (stats[:, 1] > y - 0.2 * h) & (stats[:, 1] + height < y + 1.4 * h)
+            (stats[:, 0] < x + w + 1.2 * h)
+            & (stats[:, 0] + width > x - 1.2 * h)
+            & (stats[:, 1] > y - 0.2 * h)
+            & (stats[:, 1] + height < y + 1.4 * h)
             & (height > 0.38 * h)
         )
         level[beside] = np.maximum(level[beside], level[c])
@@ -94,9 +97,13 @@ def _segments_of(mask: Mask, size: float, level: int) -> list[Segment]:
     y0, x0 = ys.min(), xs.min()
     mask = mask[y0 : ys.max() + 1, x0 : xs.max() + 1]
     shrink = 0.5**level
-    small = mask if level == 0 else cv2.resize(mask, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    small = (
+        mask
+        if level == 0
+        else cv2.resize(mask, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    )
     blobs = _ridges(small, size)
-    count, blob_labels = cv2.connectedComponents(blobs)
+    count, _blob_labels = cv2.connectedComponents(blobs)
     if count < 2:
         return []
     # Label of the nearest blob for every pixel of ink, and how far away it is.
@@ -142,7 +149,7 @@ def _rows(pieces: np.ndarray) -> list[np.ndarray]:
     low = cover < 0.06 * cover.max()
     rows = np.flatnonzero(high)
     cuts = []
-    for a, b in zip(rows, rows[1:], strict=False):
+    for a, b in itertools.pairwise(rows):
         if b - a > 1 and low[a:b].any():
             cuts.append(origin + a + float(np.flatnonzero(low[a:b]).mean()))
     if not cuts:
@@ -210,5 +217,7 @@ def _cut(labels: np.ndarray, nearest: np.ndarray, stat: np.ndarray, c: int) -> l
     for b in np.unique(part):
         ys, xs = np.nonzero(part == b)
         if b and len(ys) > 0.08 * area:
-            rows.append((x + xs.min(), y + ys.min(), x + xs.max() + 1, y + ys.max() + 1, len(ys), b))
+            rows.append(
+                (x + xs.min(), y + ys.min(), x + xs.max() + 1, y + ys.max() + 1, len(ys), b)
+            )
     return rows
