@@ -16,6 +16,7 @@ from PIL import Image
 
 from ocrmypdf_trocr_mlx import __version__, hocr
 from ocrmypdf_trocr_mlx.options import TrOcrOptions, get_options
+from ocrmypdf_trocr_mlx.printable import clean
 from ocrmypdf_trocr_mlx.result import Page
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _read(input_file: Path, options: OcrOptions) -> Page:
     reader = page_reader(ours)  # a model that does not load would empty every page: not caught
     with Image.open(input_file) as image:
         try:
-            page = hocr.clean(reader.read(image))
+            page = clean(reader.read(image))
         except Exception as e:
             _warn(input_file, "its text layer stays empty", e)
             return Page(*image.size)

@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 
 from ocrmypdf import Baseline, BoundingBox, OcrClass, OcrElement
 
-from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
-
-# Control, format, surrogate, private-use, unassigned: nothing to search for, and XML forbids most.
-_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page
 
 _LEVEL = 0.005  # OCRmyPDF's renderer takes a slope below this for none
 _TILTED = (math.radians(1.5), math.radians(15))  # beyond, level words would make no line
-
-
-def printable(text: str) -> str:
-    """`text` without characters that have no place in a text layer, spaces made single."""
-    kept = "".join(
-        " " if c.isspace() else c
-        for c in text
-        if c.isspace() or unicodedata.category(c) not in _UNPRINTABLE
-    )
-    return " ".join(kept.split())
-
-
-def clean(page: Page) -> Page:
-    """A copy of `page` with printable text only; what has no text left is dropped."""
-    blocks = []
-    for block in page.blocks:
-        paragraphs = []
-        for paragraph in block.paragraphs:
-            lines = [line for line in map(_clean_line, paragraph.lines) if line.words]
-            if lines:
-                paragraphs.append(Paragraph(lines))
-        if paragraphs:
-            blocks.append(Block(paragraphs))
-    return Page(page.width, page.height, blocks)
-
-
-def _clean_line(line: Line) -> Line:
-    words = [Word(printable(w.text), w.box, w.confidence) for w in line.words]
-    return Line([w for w in words if w.text], line.baseline, line.ascent, line.descent)
 
 
 def to_element(
@@ -181,9 +148,16 @@ _TAGS = {
 
 def to_hocr(element: OcrElement, system: str) -> str:
     """The tree of `to_element` as an hOCR document; `system` names the software."""
+    return "".join(to_hocr_document([element], system))
+
+
+def to_hocr_document(pages: Iterable[OcrElement], system: str) -> Iterator[str]:
+    """Parts of one hOCR document of several pages, which may come one after another."""
+    yield _HEAD.format(system=escape(system))
     counts: dict[str, int] = {}
-    body = "\n".join(_elements(element, counts, indent=2))
-    return f"{_HEAD.format(system=escape(system))}{body}\n </body>\n</html>\n"
+    for page in pages:
+        yield "".join(f"{line}\n" for line in _elements(page, counts, indent=2))
+    yield " </body>\n</html>\n"
 
 
 def _elements(element: OcrElement, counts: dict[str, int], indent: int) -> Iterator[str]:

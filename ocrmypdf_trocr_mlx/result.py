@@ -5,10 +5,16 @@ All coordinates are pixels of the image that was read, origin at the top left, y
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -101,15 +107,23 @@ class Block:
 
 @dataclass
 class Page:
-    """A page that was read; `blocks` are in reading order and never empty inside."""
+    """A page that was read; `blocks` are in reading order and never empty inside.
+
+    `image` is what was read, where it was kept for looking at; it is no part of the result.
+    """
 
     width: int
     height: int
     blocks: list[Block] = field(default_factory=list)
+    image: Image.Image | None = field(default=None, repr=False, compare=False)
 
     @property
     def lines(self) -> Iterator[Line]:
         return (line for b in self.blocks for p in b.paragraphs for line in p.lines)
+
+    @property
+    def words(self) -> Iterator[Word]:
+        return (word for line in self.lines for word in line.words)
 
     @property
     def text(self) -> str:
@@ -119,4 +133,39 @@ class Page:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists, ready for json."""
-        return asdict(self)
+        blocks = [asdict(block) for block in self.blocks]
+        return {"width": self.width, "height": self.height, "blocks": blocks}
+
+    def to_hocr(self, dpi: float = 300.0) -> str:
+        """The page as an hOCR document."""
+        return self._written("hocr", dpi)
+
+    def to_alto(self) -> str:
+        """The page as an ALTO 4 document, in pixels."""
+        return self._written("alto")
+
+    def to_page_xml(self) -> str:
+        """The page as a PAGE XML document (2019-07-15)."""
+        return self._written("page")
+
+    def _written(self, format: str, dpi: float = 300.0) -> str:
+        from ocrmypdf_trocr_mlx.formats import WRITERS, Sheet
+
+        return "".join(WRITERS[format].write([Sheet(self, dpi=dpi)]))
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the picture with what was read, or the text where no image was kept."""
+        if self.image is None:
+            return f"<pre>{escape(self.text)}</pre>"
+        from ocrmypdf_trocr_mlx import overlay
+
+        png = io.BytesIO()
+        overlay.draw(self.image, self).save(png, "PNG")
+        data = base64.b64encode(png.getvalue()).decode("ascii")
+        return f'<img alt="{escape(self.text)}" src="data:image/png;base64,{data}">'
+
+
+def mean_confidence(words: list[Word]) -> float | None:
+    """Confidence of a text: its words', each as often as it has characters; None of nothing."""
+    length = sum(len(word.text) for word in words)
+    return sum(word.confidence * len(word.text) for word in words) / length if length else None

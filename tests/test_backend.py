@@ -80,7 +80,7 @@ def test_available_cpus_is_at_least_one() -> None:
 
 
 def test_unknown_device_is_named() -> None:
-    with pytest.raises(ValueError, match="'tpu'.*auto, cpu, gpu"):
+    with pytest.raises(ValueError, match=r"'tpu'.*auto, cpu, gpu"):
         backend.prepare("tpu")
 
 

@@ -18,6 +18,7 @@ from ocrmypdf.fpdf_renderer import Fpdf2PdfRenderer
 from ocrmypdf.hocrtransform import HocrParser
 
 from ocrmypdf_trocr_mlx import hocr
+from ocrmypdf_trocr_mlx.printable import clean
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 
 DPI = 300
@@ -162,7 +163,7 @@ def test_unprintable_characters_and_empty_words_are_dropped() -> None:
         2480, 2480, [Block([Paragraph([line]), Paragraph([make_line(0, words=("\x1f",))])])]
     )
 
-    cleaned = hocr.clean(page)
+    cleaned = clean(page)
     assert [w.text for w in line.words][1] == "\x07"  # the page itself is left alone
     assert cleaned.text == "ab soft two words é€ſ"
     assert len(cleaned.blocks[0].paragraphs) == 1

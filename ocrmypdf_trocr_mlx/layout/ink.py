@@ -62,15 +62,20 @@ def dark_fills(gray: np.ndarray, size: float) -> Mask:
 
 
 def ruled_lines(mask: Mask, size: float) -> Mask:
-    """Horizontal and vertical rules: straight, without gaps, far longer than a letter, thin."""
-    across = _runs(mask, size)
-    down = _runs(mask.T.copy(), size).T
-    return across | down
+    """Horizontal and vertical rules: straight, without gaps, far longer than a letter, thin.
+
+    Less the strokes of letters that cross or stand on them.
+    """
+    across, down = _runs(mask, size), _runs(mask.T.copy(), size).T.copy()
+    rest = cv2.subtract(mask, across | down)
+    return cv2.subtract(across, _strokes(rest, size)) | cv2.subtract(
+        down, _strokes(rest.T.copy(), size).T
+    )
 
 
 def _runs(mask: Mask, size: float) -> Mask:
-    """Horizontal rules of a mask, less the strokes of letters that cross or stand on them."""
-    length, thick = odd(3.5 * size), odd(0.36 * size)
+    """Horizontal rules of a mask."""
+    length, thick = odd(3.5 * size), _rule_width(size)
     # Bridge the breaks of a worn or slightly slanted rule, but not the gaps between letters.
     joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((1, odd(0.2 * size)), np.uint8))
     runs = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
@@ -80,13 +85,17 @@ def _runs(mask: Mask, size: float) -> Mask:
     keep = (ink > 0.88 * area) & (area < width * thick) & (height < thick + 0.05 * width)
     keep[0] = False
     grown = cv2.dilate(np.where(keep[labels], 255, 0).astype(np.uint8), np.ones((3, 1), np.uint8))
-    rule = grown & mask
-    # A stroke goes on above or below the rule: its share of the rule stays with it.
-    stroke = cv2.morphologyEx(
-        cv2.subtract(mask, rule), cv2.MORPH_OPEN, np.ones((odd(0.25 * size), 1), np.uint8)
-    )
-    reach = cv2.dilate(stroke, np.ones((2 * thick + 1, 1), np.uint8))
-    return cv2.subtract(rule, reach)
+    return grown & mask
+
+
+def _strokes(rest: Mask, size: float) -> Mask:
+    """Where strokes of the `rest` go on into a horizontal rule: their share of it is theirs."""
+    stroke = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((odd(0.25 * size), 1), np.uint8))
+    return cv2.dilate(stroke, np.ones((2 * _rule_width(size) + 1, 1), np.uint8))
+
+
+def _rule_width(size: float) -> int:
+    return odd(0.36 * size)
 
 
 def find_ink(gray: np.ndarray, size: float) -> Ink:

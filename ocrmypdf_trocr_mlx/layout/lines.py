@@ -58,7 +58,7 @@ def find_text_lines(segments: list[Segment], rules: Mask, size: float) -> list[T
     chains = _link(segments, rules)
     runs = [Segment(np.concatenate([s.chars for s in c]), sum(s.area for s in c)) for c in chains]
     parts = _cut_at_gutters(runs)
-    return [measure(p) for p in parts if _is_text(p, size)]
+    return [measure(p) for p in map(_without_stray_dots, parts) if _is_text(p, size)]
 
 
 def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
@@ -145,6 +145,19 @@ def _cut_at_gutters(runs: list[Segment]) -> list[Segment]:
         for chars in np.split(run.chars, sorted(cuts.get(r, []))):
             parts.append(Segment(chars, run.area * len(chars) / len(run.chars)))
     return parts
+
+
+def _without_stray_dots(part: Segment) -> Segment:
+    """The part less dots at its ends that stand too far off to be punctuation."""
+    chars, size = part.chars, part.size
+    dot = (chars[:, 2:] - chars[:, :2]).max(1) < 0.3 * size
+    first, last = 0, len(chars) - 1
+    while first < last and dot[first] and chars[first + 1, 0] - chars[first, 2] > 0.5 * size:
+        first += 1
+    while first < last and dot[last] and chars[last, 0] - chars[:last, 2].max() > 0.5 * size:
+        last -= 1
+    kept = chars[first : last + 1]
+    return part if len(kept) == len(chars) else Segment(kept, part.area)
 
 
 def _chain(gaps: list[tuple], direction: int) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from .ink import find_ink
 from .lines import TextLine, find_text_lines
 from .order import reading_order
-from .scale import resize, working_scale
+from .scale import find_scale, resize
 from .segments import find_segments
 from .skew import find_skew
 
@@ -57,19 +57,17 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
     if min(gray.shape) < 8:
         return PageLayout()
     gray = _dark_on_light(gray)
-    scale, size = working_scale(gray)
-    if size == 0:
+    found = find_scale(gray)
+    if found.size == 0:
         return PageLayout()
-    small = resize(gray, scale)
-    ink = find_ink(small, size)
-    skew = find_skew(ink.mask, size)
+    scale, size = found.scale, found.size
+    skew = find_skew(found.mask, found.mask_size)
     turn = np.eye(2, 3)
     if abs(skew) > LEVEL:
-        small, _ = _turned(small, skew)
         gray, turn = _turned(gray, skew)
-        ink = find_ink(small, size)
     else:
         skew = 0.0
+    ink = find_ink(resize(gray, scale), size)
     lines = find_text_lines(find_segments(ink.mask, size), ink.rules, size)
     cut = lambda t: _cut_out(gray, ink.dark, t, scale, crop_height)  # noqa: E731
     blocks = [
@@ -84,8 +82,8 @@ def find_page_skew(gray: np.ndarray) -> float:
     if min(gray.shape) < 8:
         return 0.0
     gray = _dark_on_light(np.ascontiguousarray(gray))
-    scale, size = working_scale(gray)
-    return find_skew(find_ink(resize(gray, scale), size).mask, size) if size else 0.0
+    found = find_scale(gray)
+    return find_skew(found.mask, found.mask_size)
 
 
 def _dark_on_light(gray: np.ndarray) -> np.ndarray:

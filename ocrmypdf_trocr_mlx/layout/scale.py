@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
-from .clutter import odd
+from .clutter import Mask, odd
 from .ink import threshold
 
 # Letters of this height, in pixels, are what the rest of the layout is at ease with.
 WORKING_SIZE = 14.0
 MAX_PIXELS = 12_000_000
+# Enough to see how high letters are, unless they are lower than SURE_SIZE there.
+GLANCE_PIXELS = 2_500_000
+SURE_SIZE = 10.0
 
 
 def letter_size(mask: np.ndarray) -> float:
@@ -26,30 +31,40 @@ def letter_size(mask: np.ndarray) -> float:
         return 0.0
     h = h[ok].astype(np.float64)
     bins = np.round(np.log2(h) * 8).astype(int)
-    votes = np.bincount(bins, weights=np.minimum(h, 60.0))
-    votes = np.convolve(votes, [0.25, 0.75, 1.0, 0.75, 0.25], "same")
+    counts: np.ndarray = np.bincount(bins, weights=np.minimum(h, 60.0))
+    votes = np.convolve(counts, [0.25, 0.75, 1.0, 0.75, 0.25], "same")
     return float(2 ** (votes.argmax() / 8))
 
 
-def working_scale(gray: np.ndarray) -> tuple[float, float]:
-    """(scale, size): resize the page by `scale` and its letters are about `size` pixels high.
+@dataclass
+class Scale:
+    """How to look at a page: resize it by `scale` and letters are about `size` pixels high.
 
-    `size` is 0 where the page has no letters.
+    `size` is 0 where the page has no letters.  `mask` (uint8, ink 255) is the page's ink as it
+    was measured, with letters of `mask_size` pixels.
     """
-    height, width = gray.shape
-    reduce = min(1.0, (MAX_PIXELS / (height * width)) ** 0.5)
-    small = resize(gray, reduce)
-    mask = threshold(small, odd(max(25, min(small.shape) / 40)))
-    size = letter_size(mask)
+
+    scale: float
+    size: float
+    mask: Mask
+    mask_size: float
+
+
+def find_scale(gray: np.ndarray) -> Scale:
+    """The scale of a page image, uint8 (H, W); looked for on the page reduced, then larger."""
+    for most in (GLANCE_PIXELS, MAX_PIXELS):
+        reduce = min(1.0, (most / gray.size) ** 0.5)
+        small = resize(gray, reduce)
+        mask = threshold(small, odd(max(25, min(small.shape) / 40)))
+        size = letter_size(mask)
+        if size >= SURE_SIZE or reduce == 1.0:
+            break
     if size == 0:
-        return reduce, 0.0
-    scale = reduce
-    if size > 1.3 * WORKING_SIZE:
-        scale *= max(WORKING_SIZE / size, 0.125)
-    elif size < 0.75 * WORKING_SIZE:
-        enlarge = min(2.0, WORKING_SIZE / size, (MAX_PIXELS / small.size) ** 0.5)
-        scale *= max(1.0, enlarge)
-    return scale, size * scale / reduce
+        return Scale(reduce, 0.0, mask, 0.0)
+    own = size / reduce  # the letters' height on the page itself
+    most = min(2.0 if own < 0.75 * WORKING_SIZE else 1.0, (MAX_PIXELS / gray.size) ** 0.5)
+    scale = min(max(WORKING_SIZE / own, reduce * 0.125), most)
+    return Scale(scale, own * scale, mask, size)
 
 
 def resize(gray: np.ndarray, scale: float) -> np.ndarray:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from .clutter import Mask, odd
+from .scale import resize
 
 # Letters much larger than the page's usual ones are handled on the page reduced 2, 4, 8 times.
 LEVELS = 4
@@ -96,15 +97,9 @@ def _segments_of(mask: Mask, size: float, level: int) -> list[Segment]:
     ys, xs = np.nonzero(mask)
     y0, x0 = ys.min(), xs.min()
     mask = mask[y0 : ys.max() + 1, x0 : xs.max() + 1]
-    shrink = 0.5**level
-    small = (
-        mask
-        if level == 0
-        else cv2.resize(mask, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    )
+    small = resize(mask, 0.5**level)
     blobs = _ridges(small, size)
-    count, _blob_labels = cv2.connectedComponents(blobs)
-    if count < 2:
+    if not blobs.any():
         return []
     # Label of the nearest blob for every pixel of ink, and how far away it is.
     distance, nearest = cv2.distanceTransformWithLabels(
@@ -203,7 +198,7 @@ def _pieces(mask: Mask, nearest: np.ndarray, distance: np.ndarray, size: float) 
             x, y, w, h, a = stats[c]
             rows.append((x, y, x + w, y + h, a, b))
     for c in np.flatnonzero(split):
-        rows += _cut(labels, nearest, stats[c], c)
+        rows += _cut(labels, nearest, stats[c], int(c))
     out = np.array(rows, float).reshape(-1, 6)
     # A component that is the largest share of two blobs at once is counted once.
     return out[np.unique(out[:, :4], axis=0, return_index=True)[1]]

@@ -40,7 +40,7 @@ def find_skew(mask: np.ndarray, size: float) -> float:
     return best
 
 
-def _evenness(x: np.ndarray, y: np.ndarray, angle: float) -> float:
+def _evenness(x: np.ndarray, y: np.ndarray, angle: float | np.floating) -> float:
     """Sum of squared differences of neighbouring rows' ink after turning by `angle`."""
     rows = y * np.cos(np.radians(angle)) - x * np.sin(np.radians(angle))
     profile = np.bincount((rows - rows.min()).astype(np.int64))
