@@ -1,0 +1,103 @@
+"""How well text was found: truth boxes covered by line boxes, word boxes that agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ocrmypdf_trocr_mlx.result import Box
+
+# A line is found where line boxes cover this share of its box.
+COVERED = 0.5
+# A line box so much higher than the truth's holds several lines: it finds none of them.
+MAX_HEIGHT = 2.2
+# A word is found where a word box agrees with its box as far as this.
+SAME_WORD = 0.5
+
+
+@dataclass
+class BoxScore:
+    """Counts for a page, or for several added up.
+
+    `overlap`: the intersection over union of each truth word with the word box that agrees
+    best, added up.
+    """
+
+    lines: int = 0
+    lines_found: int = 0
+    words: int = 0
+    words_found: int = 0
+    overlap: float = 0.0
+
+    def __add__(self, other: BoxScore) -> BoxScore:
+        return BoxScore(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def line_recall(self) -> float | None:
+        return self.lines_found / self.lines if self.lines else None
+
+    @property
+    def word_recall(self) -> float | None:
+        return self.words_found / self.words if self.words else None
+
+    @property
+    def mean_overlap(self) -> float | None:
+        return self.overlap / self.words if self.words else None
+
+
+def line_score(truth: Sequence[Box], found: Sequence[Box]) -> BoxScore:
+    """Truth lines (or fragments) that line boxes of no more than a line's height cover."""
+    hits = sum(coverage(box, found) >= COVERED for box in truth)
+    return BoxScore(lines=len(truth), lines_found=hits)
+
+
+def word_score(truth: Sequence[Box], found: Sequence[Box]) -> BoxScore:
+    """Truth words, and how well the best word box fits each."""
+    if not truth or not found:
+        return BoxScore(words=len(truth))
+    best = _overlaps(_array(truth), _array(found)).max(axis=1)
+    return BoxScore(
+        words=len(truth),
+        words_found=int((best >= SAME_WORD).sum()),
+        overlap=float(best.sum()),
+    )
+
+
+def coverage(truth: Box, found: Sequence[Box]) -> float:
+    """Share of a truth box under the union of those boxes that are not much higher than it.
+
+    Counted in a grid of at most 1 pixel (or a 200th of a side) a cell.
+    """
+    near = [
+        box
+        for box in found
+        if box.height < MAX_HEIGHT * truth.height
+        and min(box.right, truth.right) > max(box.left, truth.left)
+        and min(box.bottom, truth.bottom) > max(box.top, truth.top)
+    ]
+    if not near:
+        return 0.0
+    columns, rows = (max(1, min(200, round(side))) for side in (truth.width, truth.height))
+    x = truth.left + (np.arange(columns) + 0.5) * truth.width / columns
+    y = truth.top + (np.arange(rows) + 0.5) * truth.height / rows
+    covered = np.zeros((rows, columns), bool)
+    for box in near:
+        inside = (x >= box.left) & (x < box.right)
+        covered |= ((y >= box.top) & (y < box.bottom))[:, None] & inside
+    return float(covered.mean())
+
+
+def _array(boxes: Sequence[Box]) -> np.ndarray:
+    return np.array([(b.left, b.top, b.right, b.bottom) for b in boxes], float)
+
+
+def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union, (len(a), len(b)), of boxes (n, 4)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    common = np.clip(high - low, 0, None).prod(axis=2)
+    area_a, area_b = ((v[:, 2:] - v[:, :2]).prod(axis=1) for v in (a, b))
+    union = area_a[:, None] + area_b[None, :] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)

@@ -1,0 +1,132 @@
+"""The tables of whole pages: how well each engine reads them, and finds their lines and words."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .boxes import BoxScore, line_score, word_score
+from .engines import Engine, Found, Timed, timed
+from .report import number, percent
+from .scores import TextScore, score
+from .truth import TruthPage, read_folder
+
+log = logging.getLogger(__name__)
+
+READING = ("set", "engine", "pages", "fCER %", "CER %", "F1 %")
+FINDING = ("lines %", "words %", "word IoU", "s/page", "CPU s/page")
+
+
+@dataclass
+class Result:
+    """One engine on one page, or on the pages of a folder added up."""
+
+    pages: int = 0
+    text: TextScore = field(default_factory=TextScore)
+    boxes: BoxScore = field(default_factory=BoxScore)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def __add__(self, other: Result) -> Result:
+        return Result(
+            self.pages + other.pages,
+            self.text + other.text,
+            self.boxes + other.boxes,
+            self.seconds + other.seconds,
+            self.cpu_seconds + other.cpu_seconds,
+        )
+
+
+def measure(page: TruthPage, timing: Timed, reading: bool, nocase: bool) -> Result:
+    """Compare what was found on a page with its truth; where it was not read, only the boxes."""
+    lines = [line.box for line in page.lines if line.box is not None]
+    boxes = line_score(lines, [line.box for line in timing.found.lines])
+    if timing.found.words or not timing.found.lines:
+        words = [word.box for word in page.words]
+        boxes += word_score(words, [word.box for word in timing.found.words])
+    text = TextScore()
+    if reading:
+        read = [line.text for line in timing.found.lines]
+        text = score([line.text for line in page.lines], read, nocase)
+    return Result(1, text, boxes, timing.seconds, timing.cpu_seconds)
+
+
+@dataclass
+class Table:
+    """Results by folder, engine and page."""
+
+    pages: dict[tuple[str, str], dict[str, Result]] = field(default_factory=dict)
+
+    def totals(self) -> dict[tuple[str, str], Result]:
+        return {key: sum(pages.values(), Result()) for key, pages in self.pages.items()}
+
+    def reading_rows(self) -> list[list[str]]:
+        """Rows under READING and FINDING."""
+        return [
+            [*key, str(r.pages), *_reading(r), *_finding(r)] for key, r in self.totals().items()
+        ]
+
+    def finding_rows(self) -> list[list[str]]:
+        """Rows under the first three of READING and FINDING."""
+        return [[*key, str(r.pages), *_finding(r)] for key, r in self.totals().items()]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One record for each folder, engine and page."""
+        return [
+            {"set": folder, "engine": engine, "page": name, **asdict(result)}
+            for (folder, engine), pages in self.pages.items()
+            for name, result in pages.items()
+        ]
+
+
+def _reading(result: Result) -> list[str]:
+    return [percent(share) for share in (result.text.fcer, result.text.cer, result.text.f1)]
+
+
+def _finding(result: Result) -> list[str]:
+    boxes = result.boxes
+    return [
+        percent(boxes.line_recall),
+        percent(boxes.word_recall),
+        number(boxes.mean_overlap),
+        number(result.seconds / max(1, result.pages)),
+        number(result.cpu_seconds / max(1, result.pages)),
+    ]
+
+
+def run(
+    folders: list[Path],
+    engines: dict[str, Engine],
+    limit: int | None = None,
+    reading: bool = True,
+    nocase: bool = False,
+    save: Path | None = None,
+) -> Table:
+    """Run the engines on the pages of the folders, one after the other on each page.
+
+    `reading`: compare the text, too.  `save`: a folder for what each engine found, in the form
+    of the truth.
+    """
+    table = Table()
+    for folder in folders:
+        pages = read_folder(folder, limit)
+        for count, page in enumerate(pages, start=1):
+            log.info("%s: page %d of %d, %s", folder.name, count, len(pages), page.name)
+            for name, engine in engines.items():
+                timing = timed(engine, page.image)
+                results = table.pages.setdefault((folder.name, name), {})
+                results[page.name] = measure(page, timing, reading, nocase)
+                if save is not None:
+                    _save(timing.found, page, save / folder.name / name)
+    return table
+
+
+def _save(found: Found, page: TruthPage, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [{"text": line.text, "bbox": list(vars(line.box).values())} for line in found.lines]
+    data = {"image": str(page.image), "lines": lines}
+    path = folder / f"{page.name}.json"
+    path.write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
