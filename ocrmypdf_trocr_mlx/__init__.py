@@ -1,7 +1,9 @@
 """OCRmyPDF plugin that reads scanned pages with TrOCR, run by Apple MLX.
 
-`ocrmypdf --plugin ocrmypdf_trocr_mlx in.pdf out.pdf` uses the hooks; programs may also read
-single images: `PageReader(shared()).read(image)`.
+`ocrmypdf --plugin ocrmypdf_trocr_mlx in.pdf out.pdf` uses the hooks.  Programs read images:
+
+    processor = load_processor("microsoft/trocr-base-printed")
+    text = processor.process_image("page.png")
 """
 
 from __future__ import annotations
@@ -19,19 +21,34 @@ if TYPE_CHECKING:
         initialize,
         register_options,
     )
+    from ocrmypdf_trocr_mlx.batch import BatchProcessor
+    from ocrmypdf_trocr_mlx.processor import (
+        Processor,
+        load_processor,
+        read_document,
+        read_lines,
+        read_page,
+    )
     from ocrmypdf_trocr_mlx.reader import PageReader
-    from ocrmypdf_trocr_mlx.recognizer import Recognizer, shared
+    from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer, shared
     from ocrmypdf_trocr_mlx.result import Page
 
 __all__ = [
+    "BatchProcessor",
     "Page",
     "PageReader",
+    "Processor",
+    "Reading",
     "Recognizer",
     "__version__",
     "add_options",
     "check_options",
     "get_ocr_engine",
     "initialize",
+    "load_processor",
+    "read_document",
+    "read_lines",
+    "read_page",
     "register_options",
     "shared",
 ]
@@ -41,9 +58,16 @@ _HOOKS = dict.fromkeys(
     ("add_options", "check_options", "get_ocr_engine", "initialize", "register_options"), "_plugin"
 )
 _API = {
+    "BatchProcessor": "batch",
     "Page": "result",
     "PageReader": "reader",
+    "Processor": "processor",
+    "Reading": "recognizer",
     "Recognizer": "recognizer",
+    "load_processor": "processor",
+    "read_document": "processor",
+    "read_lines": "processor",
+    "read_page": "processor",
     "shared": "recognizer",
 }
 
