@@ -7,6 +7,7 @@ The functions here overwrite their argument, which must be float32 and nobody el
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import sys
@@ -42,10 +43,25 @@ _HALF = np.float32(0.5)
 _SAFE_EXPONENT = 80.0
 
 
+_left_to_mlx = False
+
+
+@contextlib.contextmanager
+def left_to_mlx() -> Iterator[None]:
+    """Nothing is for these functions inside: they have no gradients, and cannot be compiled."""
+    global _left_to_mlx
+    before, _left_to_mlx = _left_to_mlx, True
+    try:
+        yield
+    finally:
+        _left_to_mlx = before
+
+
 def serves(x: mx.array) -> bool:
     """Whether x is for these functions: float32 on the CPU of a Linux machine."""
     return (
-        sys.platform.startswith("linux")
+        not _left_to_mlx
+        and sys.platform.startswith("linux")
         and x.dtype == mx.float32
         and mx.default_device() == mx.Device(mx.cpu)
     )

@@ -1,0 +1,162 @@
+"""Lines made ready for training: labels encoded, images small, what cannot be used set aside."""
+
+from __future__ import annotations
+
+import collections
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .data import Line, Problem, read_lines
+from .errors import TrainingError
+from .labels import UnknownCharacters
+
+log = logging.getLogger(__name__)
+
+# Kept twice as high as the bundled model reads: room for augmentation, a few kB a line.
+KEPT_HEIGHT = 96
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A line in memory: `encoded` is a grey PNG of `height` x `width` pixels."""
+
+    name: str
+    text: str
+    tokens: tuple[int, ...]
+    encoded: bytes
+    height: int
+    width: int
+    page: str = ""
+    source: str = ""
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """uint8 (height, width)."""
+        return np.asarray(cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_GRAYSCALE))
+
+
+@dataclass
+class Dataset:
+    """Samples to learn from, and the lines that were left out."""
+
+    samples: list[Sample] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """How many lines were left out for each reason, with some of their names."""
+        reasons = collections.defaultdict(list)
+        for problem in self.problems:
+            reasons[problem.reason].append(problem.name)
+        parts = []
+        for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1])):
+            more = ", ..." if len(names) > _NAMED else ""
+            parts.append(f"{len(names)}: {reason} ({', '.join(names[:_NAMED])}{more})")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a line must keep to: tokens with start and end, and width in line heights."""
+
+    max_tokens: int
+    max_aspect: float | None = None
+
+
+def load_dataset(
+    sources: Sequence[Path],
+    encode: Callable[[str], Sequence[int]],
+    limits: Limits,
+    *,
+    only: Iterable[str] = (),
+    refuse_bad: bool = False,
+    report: Callable[[int], None] = lambda count: None,
+) -> Dataset:
+    """Read all lines of the sources; `only` keeps those whose manifest names one of these.
+
+    With `refuse_bad` a single line that cannot be used raises TrainingError; else it is set
+    aside.  Raises TrainingError where nothing can be used.  `report` hears how many were read.
+    """
+    dataset, wanted = Dataset(), frozenset(only)
+    for source in sources:
+        for found in read_lines(source):
+            if wanted and isinstance(found, Line) and found.source not in wanted:
+                continue
+            prepared = _prepare(found, encode, limits) if isinstance(found, Line) else found
+            if isinstance(prepared, Sample):
+                dataset.samples.append(prepared)
+            elif refuse_bad:
+                raise TrainingError(f"{prepared}: correct it, or have such lines skipped")
+            else:
+                dataset.problems.append(prepared)
+            report(len(dataset.samples) + len(dataset.problems))
+    names = ", ".join(map(str, sources))
+    if not dataset.samples:
+        raise TrainingError(f"{names}: no line to learn from: {dataset.summary() or 'none found'}")
+    if dataset.problems:
+        total = len(dataset.samples) + len(dataset.problems)
+        log.warning(
+            "%s: %d of %d lines skipped: %s",
+            names,
+            len(dataset.problems),
+            total,
+            dataset.summary(),
+        )
+    return dataset
+
+
+def _prepare(
+    line: Line, encode: Callable[[str], Sequence[int]], limits: Limits
+) -> Sample | Problem:
+    try:
+        tokens = tuple(encode(line.text))
+    except UnknownCharacters as e:
+        return Problem(line.name, str(e))
+    if len(tokens) + 2 > limits.max_tokens:
+        return Problem(line.name, f"its text has more than {limits.max_tokens - 2} tokens")
+    height, width = line.pixels.shape
+    if limits.max_aspect is not None and width > limits.max_aspect * height:
+        return Problem(line.name, f"it is wider than {limits.max_aspect:.0f} line heights: cut it")
+    pixels = line.pixels
+    if height > KEPT_HEIGHT:
+        size = (max(2, round(width * KEPT_HEIGHT / height)), KEPT_HEIGHT)
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+    encoded = cv2.imencode(".png", pixels)[1].tobytes()
+    height, width = pixels.shape
+    return Sample(line.name, line.text, tokens, encoded, height, width, line.page, line.source)
+
+
+def split(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Samples to learn from and to hold out: whole pages where there are enough of them.
+
+    Lines of a page resemble one another: held out with their page, they measure what a new page
+    will give.  Raises TrainingError where either part would be empty.
+    """
+    if not 0 < share < 1:
+        raise TrainingError(f"holdout {share}: give a share of the lines between 0 and 1")
+    pages = sorted({s.page for s in samples})
+    by_page = len(pages) * min(share, 1 - share) >= 1
+    random = np.random.default_rng(seed)
+    held: set[int] = set()
+    if by_page:
+        members = collections.defaultdict(list)
+        for i, sample in enumerate(samples):
+            members[sample.page].append(i)
+        for page in random.permutation(len(pages)):
+            if len(held) >= share * len(samples):
+                break
+            held.update(members[pages[page]])
+    else:
+        count = max(1, round(share * len(samples)))
+        held.update(int(i) for i in random.permutation(len(samples))[:count])
+    train = [s for i, s in enumerate(samples) if i not in held]
+    if not train:
+        raise TrainingError(
+            f"{len(samples)} lines are too few to hold any out: give more, or others to test on"
+        )
+    return train, [s for i, s in enumerate(samples) if i in held]
