@@ -127,7 +127,11 @@ class TrOcrEngine(OcrEngine):
 
     @staticmethod
     def get_orientation(input_file: Path, options: OcrOptions) -> OrientationConfidence:
-        """The clockwise turn that would set the page upright, and how sure that is."""
+        """How far the page is turned clockwise, and how sure that is.
+
+        OCRmyPDF turns the page counter-clockwise by this angle, Tesseract's "Orientation in
+        degrees", though its documentation speaks of a clockwise correction.
+        """
         shared = recognizer(get_options(options))
         from ocrmypdf_trocr_mlx.orientation import find_orientation
 
@@ -137,7 +141,7 @@ class TrOcrEngine(OcrEngine):
         except Exception as e:
             _warn(input_file, "its orientation is unknown", e)
             angle, confidence = 0, 0.0
-        return OrientationConfidence(angle, confidence)
+        return OrientationConfidence(-angle % 360, confidence)
 
     @staticmethod
     def get_deskew(input_file: Path, options: OcrOptions) -> float:

@@ -202,7 +202,8 @@ def test_orientation_and_skew_come_from_the_page(
     monkeypatch.setattr("ocrmypdf_trocr_mlx.orientation.find_skew", lambda image: -1.5)
     path = save(tmp_path, Image.new("L", (40, 20)))
 
-    assert TrOcrEngine.get_orientation(path, options) == (270, 16.5)
+    # 270 clockwise makes it upright; OCRmyPDF turns counter-clockwise.
+    assert TrOcrEngine.get_orientation(path, options) == (90, 16.5)
     assert TrOcrEngine.get_deskew(path, options) == -1.5
 
 

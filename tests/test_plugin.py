@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy as np
 import ocrmypdf
 import pikepdf
 import pypdfium2
@@ -22,6 +23,7 @@ from ocrmypdf.builtin_plugins import tesseract_ocr
 from ocrmypdf.builtin_plugins.null_ocr import NullOcrEngine
 from ocrmypdf.cli import get_parser
 from ocrmypdf.exceptions import ExitCode, MissingDependencyError
+from PIL import Image, ImageDraw, ImageFont
 
 import ocrmypdf_trocr_mlx
 from ocrmypdf_trocr_mlx import _plugin
@@ -171,6 +173,61 @@ def test_text_lies_where_it_was_read(fake_reader: FakeReader, scan: Scan, tmp_pa
     left, bottom, _, _ = text.get_charbox(0, loose=True)
     assert left / width == pytest.approx(0.1, abs=0.01)
     assert bottom / height == pytest.approx(0.8, abs=0.015)  # first baseline, 20% from the top
+
+
+def marked_page(clockwise: int, skew: float = 0) -> Image.Image:
+    """A page of text with a black block at its top left, turned."""
+    page = Image.new("L", (850, 1100), "white")
+    pen = ImageDraw.Draw(page)
+    pen.rectangle((80, 80, 240, 240), fill="black")
+    for y in range(300, 1000, 40):
+        pen.text((80, y), "Some words that fill a line " * 2, font=ImageFont.load_default(24))
+    return page.rotate(skew, fillcolor="white").rotate(-clockwise, expand=True)
+
+
+def corner_ink(image: Image.Image) -> list[float]:
+    """Share of ink in the corners: top left, top right, bottom left, bottom right."""
+    ink = np.asarray(image.convert("L")) < 128
+    h, w = ink.shape
+    y, x = h // 4, w // 3
+    return [float(part.mean()) for part in (ink[:y, :x], ink[:y, -x:], ink[-y:, :x], ink[-y:, -x:])]
+
+
+def test_turned_pages_come_out_upright(
+    fake_reader: FakeReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def find_orientation(image: Image.Image, recognizer: object) -> tuple[int, float]:
+        turns = [corner_ink(image.rotate(-turn, expand=True))[0] for turn in (0, 90, 180, 270)]
+        return 90 * int(np.argmax(turns)), 20.0
+
+    monkeypatch.setattr("ocrmypdf_trocr_mlx.engine.recognizer", lambda options: None)
+    monkeypatch.setattr("ocrmypdf_trocr_mlx.orientation.find_orientation", find_orientation)
+    first, *rest = (marked_page(turn) for turn in (0, 90, 180, 270))
+    first.save(tmp_path / "in.pdf", save_all=True, append_images=rest, resolution=100)
+    ocrmypdf.ocr(
+        tmp_path / "in.pdf",
+        tmp_path / "out.pdf",
+        plugins=[NAME],
+        rotate_pages=True,
+        progress_bar=False,
+    )
+
+    for page in pypdfium2.PdfDocument(tmp_path / "out.pdf"):
+        image = page.render(scale=0.5).to_pil()
+        assert image.height > image.width
+        assert np.argmax(corner_ink(image)) == 0
+    assert [np.argmax(corner_ink(Image.fromarray(i))) for i in fake_reader.images] == [0] * 4
+
+
+@pytest.mark.parametrize("skew", [3.0, -4.0])
+def test_skewed_pages_come_out_level(skew: float, fake_reader: FakeReader, tmp_path: Path) -> None:
+    marked_page(0, skew).save(tmp_path / "in.pdf", resolution=100)
+    out = tmp_path / "out.pdf"
+    ocrmypdf.ocr(tmp_path / "in.pdf", out, plugins=[NAME], deskew=True, progress_bar=False)
+
+    [image] = fake_reader.images
+    ink = (image[340:940, 120:600] < 128).any(axis=1)
+    assert 0.2 < ink.mean() < 0.8  # paper between the lines, right across
 
 
 def test_hocr_interface(fake_reader: FakeReader, scan: Scan, tmp_path: Path) -> None:
