@@ -1,0 +1,173 @@
+"""A process that converts documents: what crashes it costs one document, not the run.
+
+The driver starts `python -m ocrmypdf_trocr_mlx.archive.worker` and they talk in lines of JSON.
+The worker ends when its standard input does, even in the middle of a document: a driver that
+was killed leaves no worker behind.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import IO, Any
+
+from ocrmypdf_trocr_mlx.archive.job import INTERRUPTED, UNUSABLE, ArchiveError, Job, Outcome, State
+
+log = logging.getLogger(__name__)
+
+_MODULE = "ocrmypdf_trocr_mlx.archive.worker"
+_SECONDS_TO_END = 10.0
+
+
+class WorkerProcess:
+    """The driver's end of a worker: for one thread, but for `kill`."""
+
+    def __init__(self, args: Sequence[str]):
+        self._args = list(args)
+        self._process: subprocess.Popen[str] | None = None
+        self._folder = ""
+        self._lock = threading.Lock()
+        self._killed = False
+        self.name = ""  # host, process and device
+
+    def convert(self, job: Job) -> Outcome:
+        """Have a job done, by a new process if the last one died.
+
+        Raises ArchiveError if the worker cannot work at all.
+        """
+        if self._process is None:
+            self._start()
+        answer = self._ask(asdict(job))
+        if answer is not None:
+            return Outcome(**{**answer, "state": State(answer["state"]), "worker": self.name})
+        reason = self.close()
+        job.remove_parts()
+        message = f"the worker process {reason}"
+        return Outcome(State.FAILED, message, worker=self.name, crashed=True)
+
+    def kill(self) -> None:
+        """End the process whatever it is doing, and start no other; from any thread."""
+        with self._lock:
+            self._killed = True
+            if self._process is not None:
+                _kill(self._process)
+
+    def close(self) -> str:
+        """End the process and remove what it left; tells how it ended."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return "was stopped"
+        assert process.stdin is not None
+        with suppress(OSError):
+            process.stdin.close()  # has it end by itself
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_SECONDS_TO_END)
+        _kill(process)  # and its children
+        code = process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if code >= 0:
+            return f"ended with exit code {code}"
+        return f"was killed by {signal.Signals(-code).name}"
+
+    def _start(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="trocr-mlx-")
+        with self._lock:
+            if self._killed:
+                raise ArchiveError("the run was stopped", INTERRUPTED)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", _MODULE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "TMPDIR": self._folder},
+                encoding="utf-8",
+                start_new_session=True,  # the terminal's Ctrl-C is for the driver
+            )
+            pid = self._process.pid
+        answer = self._ask(self._args)
+        if answer is None:
+            raise ArchiveError(f"A worker process {self.close()} while it started", UNUSABLE)
+        self.name = f"{socket.gethostname()}:{pid} {answer['device']}"
+
+    def _ask(self, request: Any) -> dict[str, Any] | None:
+        """None if the process died."""
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except (OSError, ValueError):  # ValueError: closed meanwhile
+            return None
+        if not line.endswith("\n"):
+            return None
+        answer = json.loads(line)
+        if "fatal" in answer:
+            raise ArchiveError(answer["fatal"], answer["exit_code"])
+        return answer
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def main() -> None:
+    """The worker's end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # nothing that some library prints may come between the answers
+    logging.captureWarnings(True)
+    for name in ("", "ocrmypdf", "py.warnings"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    with suppress(RuntimeError):
+        multiprocessing.set_start_method("forkserver")  # as ocrmypdf's own command does
+    with suppress(OSError):
+        os.nice(5)
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin, requests), daemon=True).start()
+    try:
+        _serve(requests, answers)
+    except ArchiveError as e:
+        _answer(answers, {"fatal": str(e), "exit_code": e.exit_code})
+
+
+def _listen(stdin: IO[str], requests: queue.SimpleQueue[str]) -> None:
+    for line in stdin:
+        requests.put(line)
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)  # ours alone, see WorkerProcess
+    os.killpg(0, signal.SIGKILL)  # Ghostscript and the like too
+
+
+def _serve(requests: queue.SimpleQueue[str], answers: IO[str]) -> None:
+    from ocrmypdf_trocr_mlx.archive.convert import Converter
+
+    converter = Converter(json.loads(requests.get()))
+    _answer(answers, {"device": converter.prepare()})
+    while True:
+        outcome = converter.convert(Job(**json.loads(requests.get())))
+        _answer(answers, asdict(outcome))
+
+
+def _answer(answers: IO[str], answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()
