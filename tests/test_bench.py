@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytest.importorskip("img2pdf", reason="needs the extra bench")
+pytest.importorskip("psutil", reason="needs the extra bench")
 pytest.importorskip("rapidfuzz", reason="needs the extra bench")
 pytest.importorskip("scipy", reason="needs the extra bench")
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -57,6 +57,7 @@ class Settings:
 
 
 Engine = Callable[[Path], Found]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,35 +69,34 @@ class Timed:
 
 def timed(engine: Engine, image: Path) -> Timed:
     """Run an engine on a page; CPU seconds are those of all threads and child processes."""
-    cpu, start = _cpu_seconds(), time.perf_counter()
+    cpu, start = cpu_seconds(), time.perf_counter()
     found = engine(image)
-    return Timed(found, time.perf_counter() - start, _cpu_seconds() - cpu)
+    return Timed(found, time.perf_counter() - start, cpu_seconds() - cpu)
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """CPU seconds used until now by this process and its children that ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def open_readers(names: list[str], settings: Settings) -> dict[str, Engine]:
-    """Engines that read, by name; those not installed are named in the log and left out."""
-    return _open(_READERS, names, settings)
+def open_engines(
+    makers: Mapping[str, Callable[[Settings], T]], names: list[str], settings: Settings
+) -> dict[str, T]:
+    """Open engines, or all where none is named; those not installed are named in the log.
 
-
-def open_finders(names: list[str], settings: Settings) -> dict[str, Engine]:
-    """Engines that find the lines and do not read them, but for Tesseract, which has to."""
-    return _open(_FINDERS, names, settings)
-
-
-def _open(
-    makers: Mapping[str, Callable[[Settings], Engine]], names: list[str], settings: Settings
-) -> dict[str, Engine]:
+    Raises ValueError, one line, for an unknown name and where no engine is left.
+    """
+    if unknown := [name for name in names if name not in makers]:
+        raise ValueError(f"--engine {unknown[0]}: choose from {', '.join(makers)}")
     engines = {}
-    for name in names:
+    for name in names or makers:
         try:
             engines[name] = makers[name](settings)
         except Unavailable as e:
             log.warning("%s is left out: %s", name, e)
+    if not engines:
+        raise ValueError("no engine to compare")
     return engines
 
 
@@ -210,6 +210,6 @@ def _around(points: Any) -> Box:
     return Box(float(x0), float(y0), float(x1), float(y1))
 
 
-_READERS = {"trocr": _trocr_reader, "tesseract": _tesseract, "rapidocr": _rapidocr_reader}
-_FINDERS = {"trocr": _trocr_finder, "tesseract": _tesseract, "rapidocr": _rapidocr_finder}
-NAMES = tuple(_READERS)
+# Engines that read, and that find the lines without reading them; Tesseract's command has to.
+READERS = {"trocr": _trocr_reader, "tesseract": _tesseract, "rapidocr": _rapidocr_reader}
+FINDERS = {"trocr": _trocr_finder, "tesseract": _tesseract, "rapidocr": _rapidocr_finder}

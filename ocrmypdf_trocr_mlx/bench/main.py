@@ -1,118 +1,169 @@
-"""The benchmark's commands and their options."""
+"""The benchmark's commands: `trocr-mlx score ...`."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
-import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from .engines import NAMES, Engine, Settings, open_finders, open_readers
+import typer
 
 if TYPE_CHECKING:
-    from .pages import Table
-
-Opener = Callable[[list[str], Settings], dict[str, Engine]]
+    from .engines import Settings
 
 log = logging.getLogger(__name__)
 
+app = typer.Typer(
+    name="score",
+    help="Compare engines on pages with truth: a folder of images, and beside each NAME.json, "
+    '{"image": FILE, "lines": [{"text": TEXT, "bbox": [x0, y0, x1, y1] or null, '
+    '"words": [{"text": TEXT, "bbox": [...]}] or null}]}.',
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, or 2 with one line of why not."""
-    parser = argparse.ArgumentParser(prog="trocr-mlx score", description=__doc__)
-    add_commands(parser)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Pages with truth.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="N pages of each folder, spread evenly.")
+]
+Engines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine", metavar="NAME", help="Engine to run, may be repeated; all by default."
+    ),
+]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="Checkpoint, by default the bundled one.")
+]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or gpu.")]
+Language = Annotated[str, typer.Option(help="Tesseract's language code.")]
+NoCase = Annotated[bool, typer.Option("--nocase", help="Upper and lower case are the same.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the single figures, too.")
+]
+Save = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write what each engine found, in the form of the truth."),
+]
+
+
+@app.callback()
+def _prepare() -> None:
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger(__package__).setLevel(logging.INFO)
+
+
+@app.command()
+def pages(
+    folders: Folders,
+    limit: Limit = None,
+    engines: Engines = None,
+    nocase: NoCase = False,
+    model: Model = None,
+    device: Device = "auto",
+    language: Language = "eng",
+    json_file: Json = None,
+    save: Save = None,
+) -> None:
+    """Read pages: character errors, words found, lines and words by their boxes, time."""
+    from . import pages as bench
+    from .engines import READERS, open_engines
+
+    opened = open_engines(READERS, engines or [], _settings(model, device, language))
+    results = bench.run(folders, opened, limit, nocase=nocase, save=save)
+    _report([*bench.READING, *bench.FINDING], results.reading_rows(), results.to_json(), json_file)
+
+
+@app.command()
+def layout(
+    folders: Folders,
+    limit: Limit = None,
+    engines: Engines = None,
+    language: Language = "eng",
+    json_file: Json = None,
+    save: Save = None,
+) -> None:
+    """Find the lines of pages, no recogniser loaded (Tesseract's command reads all the same)."""
+    from . import pages as bench
+    from .engines import FINDERS, open_engines
+
+    opened = open_engines(FINDERS, engines or [], _settings(None, "auto", language))
+    results = bench.run(folders, opened, limit, reading=False, save=save)
+    headers = [*bench.READING[:3], *bench.FINDING]
+    _report(headers, results.finding_rows(), results.to_json(), json_file)
+
+
+@app.command()
+def turned(
+    folders: Folders,
+    limit: Limit = None,
+    turns: Annotated[int, typer.Option(min=2, help="Skews to give each page.")] = 5,
+    engines: Engines = None,
+    model: Model = None,
+    device: Device = "auto",
+    language: Language = "eng",
+    json_file: Json = None,
+) -> None:
+    """Turn pages by known angles: the skew found, and which way up, and how surely."""
+    from . import turned as bench
+    from .engines import open_engines
+
+    opened = open_engines(bench.TURNERS, engines or [], _settings(model, device, language))
+    results = bench.run(folders, opened, limit, turns)
+    _report(bench.HEADERS, bench.rows(results), bench.to_json(results), json_file)
+
+
+@app.command()
+def command(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="PDF|DIR...", help="PDFs, or pages with truth.")
+    ],
+    limit: Limit = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs of ocrmypdf.")] = None,
+    engines: Engines = None,
+    nocase: NoCase = False,
+    model: Model = None,
+    device: Device = "auto",
+    language: Language = "eng",
+    json_file: Json = None,
+) -> None:
+    """Run the whole command `ocrmypdf` on PDFs with each engine: time, memory, errors."""
+    from . import command as bench
+    from .engines import open_engines
+
+    opened = open_engines(bench.COMMANDS, engines or [], _settings(model, device, language))
+    results = bench.run(sources, opened, limit, nocase, jobs)
+    _report(bench.HEADERS, [r.row() for r in results], [r.to_json() for r in results], json_file)
+    if len(results) < len(sources) * len(opened):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the commands by themselves; bad input ends in one line and exit code 2."""
     try:
-        return options.run(options)
+        app(prog_name="trocr-mlx score")
     except ImportError as e:
-        log.error("%s: install the extra `bench`, pip install 'ocrmypdf-trocr-mlx[bench]'", e)
+        complaint = f"{e}: pip install 'ocrmypdf-trocr-mlx[bench]'"
     except (OSError, RuntimeError, ValueError) as e:
-        log.error("%s", e)
-    return 2
+        complaint = str(e)
+    typer.echo(complaint, err=True)
+    raise SystemExit(2)
 
 
-def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Add `pages` and `layout`; the namespace's `run(namespace)` runs what was chosen."""
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    pages = commands.add_parser(
-        "pages",
-        help="read pages with each engine and compare with the truth",
-        description="Read page images with each engine and compare text and boxes with the truth: "
-        "NAME.json beside each image, see truth.py.",
-    )
-    pages.set_defaults(run=_pages)
-    pages.add_argument("--nocase", action="store_true", help="upper and lower case are the same")
-    layout = commands.add_parser(
-        "layout",
-        help="find the lines of pages, without a recogniser",
-        description="Find the lines of page images with each engine and compare their boxes with "
-        "the truth.  No recogniser is loaded; Tesseract's command always reads.",
-    )
-    layout.set_defaults(run=_layout)
-    for command in (pages, layout):
-        _add_common(command)
+def _settings(model: str | None, device: str, language: str) -> Settings:
+    from .engines import Settings
+
+    return Settings(model, device, language)
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="pages with truth")
-    command.add_argument(
-        "--limit", type=_positive, metavar="N", help="N pages of each folder, spread evenly"
-    )
-    command.add_argument(
-        "--engine",
-        action="append",
-        choices=NAMES,
-        dest="engines",
-        help="engine to run, may be repeated (default: all that are installed)",
-    )
-    command.add_argument("--model", help="checkpoint of trocr (default: the bundled one)")
-    command.add_argument("--device", default="auto", help="device of trocr: auto, cpu or gpu")
-    command.add_argument(
-        "--language", default="eng", help="Tesseract's language code (default: eng)"
-    )
-    command.add_argument("--json", type=Path, metavar="FILE", help="write each page's figures")
-    command.add_argument(
-        "--save", type=Path, metavar="DIR", help="write what each engine found on each page"
-    )
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _run(options: argparse.Namespace, open_engines: Opener, **more: bool) -> Table:
-    from .pages import run
-
-    settings = Settings(options.model, options.device, options.language)
-    engines = open_engines(options.engines or list(NAMES), settings)
-    if not engines:
-        raise ValueError("none of the engines asked for is installed")
-    results = run(options.folders, engines, options.limit, save=options.save, **more)
-    if options.json is not None:
-        options.json.write_text(json.dumps(results.to_json(), indent=1), encoding="utf-8")
-    return results
-
-
-def _pages(options: argparse.Namespace) -> int:
-    from .pages import FINDING, READING
+def _report(
+    headers: Any, rows: list[list[str]], records: list[dict[str, Any]], json_file: Path | None
+) -> None:
     from .report import table
 
-    results = _run(options, open_readers, nocase=options.nocase)
-    print(table([*READING, *FINDING], results.reading_rows()))
-    return 0
-
-
-def _layout(options: argparse.Namespace) -> int:
-    from .pages import FINDING, READING
-    from .report import table
-
-    results = _run(options, open_finders, reading=False)
-    print(table([*READING[:3], *FINDING], results.finding_rows()))
-    return 0
+    typer.echo(table(headers, rows))
+    if json_file is not None:
+        json_file.write_text(json.dumps(records, indent=1), encoding="utf-8")

@@ -1,0 +1,167 @@
+"""The benchmark's commands: turned pages, whole documents, what the command line says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pikepdf
+import pytest
+from conftest import TEXT
+from PIL import Image, ImageDraw, ImageFont
+
+pytest.importorskip("img2pdf", reason="needs the extra bench")
+pytest.importorskip("psutil", reason="needs the extra bench")
+pytest.importorskip("rapidfuzz", reason="needs the extra bench")
+pytest.importorskip("scipy", reason="needs the extra bench")
+
+from ocrmypdf_trocr_mlx.bench import command, engines, pages, turned
+from ocrmypdf_trocr_mlx.orientation import find_skew
+
+FAKE = str(Path(__file__).with_name("fake_reader_plugin.py"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pages of printed lines, with truth."""
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    for name in ("one", "two"):
+        page = Image.new("L", (1000, 800), "white")
+        lines = []
+        for i in range(10):
+            text = f"Line {i} of the page, printed level and in one column"
+            box = [80, 80 + 60 * i, 920, 120 + 60 * i]
+            ImageDraw.Draw(page).text(box[:2], text, font=ImageFont.load_default(32))
+            lines.append({"text": text, "bbox": box})
+        page.save(folder / f"{name}.png")
+        data = {"image": f"{name}.png", "lines": lines}
+        (folder / f"{name}.json").write_text(json.dumps(data))
+    return folder
+
+
+def run_score(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ocrmypdf_trocr_mlx.bench", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_figures_of_an_engine(folder):
+    def half(path: Path) -> engines.Found:
+        """Reads and finds the first five lines."""
+        lines = json.loads(path.with_suffix(".json").read_text())["lines"][:5]
+        found = [engines.Item(line["text"], engines.Box(*line["bbox"])) for line in lines]
+        return engines.Found(found, found)
+
+    table = pages.run([folder], {"half": half})
+    (key, result), *rest = table.totals().items()
+    assert (key, rest, result.pages) == (("letters", "half"), [], 2)
+    assert result.boxes.line_recall == 0.5
+    assert result.text.fcer == pytest.approx(0.5, abs=0.01)
+    assert len(table.to_json()) == 2
+
+
+def test_layout_finds_printed_lines_without_a_recogniser(folder, tmp_path):
+    done = run_score("layout", folder, "--engine", "trocr", "--json", tmp_path / "figures.json")
+    assert done.returncode == 0, done.stderr
+    row = done.stdout.splitlines()[2].split("|")
+    assert [cell.strip() for cell in row[1:5]] == ["letters", "trocr", "2", "100.00"]
+    assert len(json.loads((tmp_path / "figures.json").read_text())) == 2
+
+
+def test_angles_fill_the_range():
+    angles = sorted(turned.skew_at(i) for i in range(20))
+    assert -10 <= angles[0] < -8
+    assert 8 < angles[-1] <= 10
+    assert max(np.diff(angles)) < 2
+
+
+def test_the_skew_asked_for_is_the_one_that_levels_the_page(folder):
+    with Image.open(folder / "one.png") as page:
+        leaning = turned.turn(np.asarray(page), 3.0)
+    assert find_skew(leaning) == pytest.approx(-3.0, abs=0.1)
+    if shutil.which("tesseract"):
+        tesseract = turned.TURNERS["tesseract"](engines.Settings())
+        assert tesseract.skew(leaning) == pytest.approx(-3.0, abs=0.2)
+
+
+def test_errors_of_turned_pages(folder):
+    lazy = turned.Turner(skew=lambda gray: 0.0, orientation=lambda gray: (0, 20.0))
+    results = turned.run([folder], {"lazy": lazy}, limit=1, turns=3)
+    (row,) = turned.rows(results)
+    angles = sorted(turned.skew_at(k) for k in range(3))
+    worst = max(angles[2] - angles[1], angles[1] - angles[0])
+    assert float(row[4]) == pytest.approx(worst, abs=0.006)
+    assert row[6:9] == ["25.00", "25.00", "3 of 4"]
+
+
+def test_orientation_asked_for_is_clockwise(folder):
+    seen = []
+
+    def upright(gray: np.ndarray) -> tuple[int, float]:
+        """Tells the clockwise turn by trying all against the page itself."""
+        with Image.open(folder / "one.png") as page:
+            level = np.asarray(page)
+        fits = [k for k in range(4) if np.array_equal(np.rot90(gray, -k), level)]
+        seen.append(90 * fits[0])
+        return seen[-1], 20.0
+
+    turner = turned.Turner(skew=lambda gray: 0.0, orientation=upright)
+    (row,) = turned.rows(turned.run([folder], {"x": turner}, limit=1, turns=2))
+    assert row[6:9] == ["100.00", "100.00", "0 of 4"]
+    assert seen == [0, 90, 180, 270]
+
+
+def test_images_without_resolution_are_taken_for_300_dpi(folder, tmp_path):
+    with Image.open(folder / "two.png") as page:
+        page.save(folder / "two.png", dpi=(100, 100))
+    target = tmp_path / "pages.pdf"
+    command.write_pdf([folder / "one.png", folder / "two.png"], target)
+    with pikepdf.open(target) as pdf:
+        sizes = [[float(v) for v in page.mediabox[2:]] for page in pdf.pages]
+    assert sizes[0] == pytest.approx([240, 192], abs=0.1)
+    assert sizes[1] == pytest.approx([720, 576], abs=0.5)
+
+
+def test_a_whole_command_is_measured_and_scored(folder):
+    arguments = ["--plugin", FAKE, "--ocr-engine", "trocr"]
+    (result,) = command.run([folder], {"fake": arguments}, None, nocase=False, jobs=1)
+    assert (result.pages, result.document) == (2, "letters")
+    assert result.seconds > 0.2
+    assert result.cpu_seconds > 0.2
+    assert 2e7 < result.peak_bytes < 4e9
+    read = sum(len(line) for line in TEXT)
+    assert result.text is not None
+    assert result.text.read_words == 2 * read
+
+
+def test_a_command_that_fails_is_named(folder, caplog):
+    assert command.run([folder], {"bad": ["--no-such-option"]}, 1, False, None) == []
+    assert "letters with bad: ocrmypdf exits with" in caplog.text
+
+
+def test_memory_of_a_process():
+    code = "import time; x = bytearray(300_000_000); time.sleep(0.5)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        assert 3e8 < command._watch_memory(process) < 5e8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("layout", "nowhere"), "nowhere: not a folder"),
+        (("layout", ".", "--engine", "other"), "--engine other: choose from trocr"),
+        (("command", "nowhere.pdf", "--engine", "tesseract"), "nowhere.pdf: neither a folder"),
+        (("pages", ".", "--model", "nowhere/at/all"), "nowhere/at/all"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message):
+    if "tesseract" in arguments and not shutil.which("tesseract"):
+        pytest.skip("needs Tesseract")
+    done = run_score(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
