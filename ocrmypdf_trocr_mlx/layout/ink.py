@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .clutter import Mask, dotted_rules, is_speckled, odd, pictures, without_specks
+from .clutter import Mask, dotted_rules, is_speckled, level_at, odd, pictures, without_specks
 
 
 @dataclass
@@ -33,7 +33,9 @@ def threshold(gray: np.ndarray, window: int) -> Mask:
     mean = cv2.boxFilter(gray, cv2.CV_32F, box)
     var = cv2.subtract(cv2.sqrBoxFilter(gray, cv2.CV_32F, box), cv2.multiply(mean, mean))
     std = cv2.sqrt(cv2.max(var, 0))
-    noise = 1.48 * float(np.median(np.abs(cv2.Laplacian(gray, cv2.CV_16S, ksize=1)))) / 4.5
+    noise = (
+        1.48 * level_at(cv2.convertScaleAbs(cv2.Laplacian(gray, cv2.CV_16S, ksize=1)), 0.5) / 4.5
+    )
     floor = max(14.0, 4.0 * noise)
     limit = cv2.subtract(mean, cv2.max(cv2.multiply(std, 0.5), floor))
     return cv2.compare(gray, cv2.min(limit, 255).astype(np.uint8), cv2.CMP_LT)
@@ -41,7 +43,7 @@ def threshold(gray: np.ndarray, window: int) -> Mask:
 
 def dark_fills(gray: np.ndarray, size: float) -> Mask:
     """Areas filled dark enough to carry light text: at least a line high and three wide."""
-    paper = float(np.percentile(gray, 90))
+    paper = level_at(gray, 0.9)
     # A closing-like blur first: halftone fills are dark only on average.
     level = cv2.blur(gray, (odd(size * 0.6),) * 2)
     dark = np.where(level < 0.62 * paper, 255, 0).astype(np.uint8)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .clutter import Mask
-from .segments import Segment
+from .segments import Segment, quantile
 
 # In letter sizes.  Spaces of justified and typewritten text stay below WIDE; between NARROW and
 # WIDE a gap is a gutter only if gaps above and below continue it.
@@ -123,7 +123,7 @@ def _gaps(run: Segment) -> list[tuple[float, float, int]]:
     width = starts - ends
     spaces = width[width > 0.35 * run.size]
     # A gutter is wider than its line's spaces; typewritten spaces all line up.
-    usual = float(np.median(spaces)) if len(spaces) > 2 else 0.0
+    usual = quantile(spaces) if len(spaces) > 2 else 0.0
     wide = np.flatnonzero(width > max(NARROW * run.size, 1.5 * usual))
     return [(float(ends[i]), float(starts[i]), int(i) + 1) for i in wide]
 
@@ -132,7 +132,7 @@ def _cut_at_gutters(runs: list[Segment]) -> list[Segment]:
     """Runs cut at gaps that are wide, or part of a gutter through neighbouring runs."""
     found = []  # x0, x1, y, size, run, index
     for r, run in enumerate(runs):
-        y = float(np.median(run.letters[:, 3]))
+        y = quantile(run.letters[:, 3])
         found += [(x0, x1, y, run.size, r, i) for x0, x1, i in _gaps(run)]
     found.sort(key=lambda g: g[2])
     down, up = _chain(found, 1), _chain(found[::-1], -1)[::-1]
@@ -186,7 +186,7 @@ def measure(part: Segment) -> TextLine:
     rest = letters[:, 3] - slope * x
     # The upper of two middle feet: the other may hang below the baseline.
     base = float(np.sort(rest)[(len(rest) - 1) // 2])
-    base = float(np.median(rest[np.abs(rest - base) < 0.3 * size]))
+    base = quantile(rest[np.abs(rest - base) < 0.3 * size])
     mid = (part.chars[:, 0] + part.chars[:, 2]) / 2
     ascent = float(np.max(base + slope * mid - part.chars[:, 1]))
     descent = float(np.max(part.chars[:, 3] - base - slope * mid))

@@ -76,13 +76,22 @@ def _read(parts: _Parts, blocks: list[list[Row]]) -> None:
 
 def _columns_from(parts: _Parts, strip: np.ndarray, i: int, count: int) -> int:
     """End of the longest run of strips from `i` that one gutter parts; i + 1 if none does."""
-    end = i + 1
-    for j in range(i + 2, count + 1):
-        chosen = (strip >= i) & (strip < j)
+
+    def is_parted(end: int) -> bool:
+        return _gutter(parts.take((strip >= i) & (strip < end))) is not None
+
+    most = i + 1
+    while most < count:
+        chosen = (strip >= i) & (strip < most + 1)
         if not len(_white(parts.left[chosen], parts.right[chosen], parts.size)[0]):
             break
-        if _gutter(parts.take(chosen)) is not None:
-            end = j
+        most += 1
+    # A gutter that ends earlier than some white strip: first roughly, then to the strip.
+    end = most
+    while end > i + 1 and not is_parted(end):
+        end -= max(1, (end - i) // 5)
+    while i + 1 < end < most and is_parted(end + 1):
+        end += 1
     return end
 
 
@@ -127,11 +136,9 @@ def _is_column(parts: _Parts, side: np.ndarray) -> bool:
     width = parts.right[side].max() - parts.left[side].min()
     if width < 15 * parts.size:
         return False
-    rows, row = np.unique(parts.row[side], return_inverse=True)
-    if len(rows) < 3:
-        return False
-    filled = np.bincount(row, parts.right[side] - parts.left[side])
-    return bool(np.percentile(filled, 60) > 0.6 * width)
+    filled = np.bincount(parts.row[side], parts.right[side] - parts.left[side])
+    filled = np.sort(filled[filled > 0])
+    return len(filled) >= 3 and bool(filled[int(0.6 * (len(filled) - 1))] > 0.6 * width)
 
 
 def _rows(lines: list[TextLine]) -> list[Row]:
