@@ -18,8 +18,7 @@ from ocrmypdf_trocr_mlx.archive.job import FAILED, ArchiveError, Job, Outcome, S
 from ocrmypdf_trocr_mlx.archive.journal import Entry, Journal, open_journal, read_journal
 from ocrmypdf_trocr_mlx.archive.options import fingerprint, parse
 from ocrmypdf_trocr_mlx.archive.scan import Rules, check_folders, output_of, plan, walk
-from ocrmypdf_trocr_mlx.archive.worker import WorkerProcess
-from ocrmypdf_trocr_mlx.backend import available_cpus
+from ocrmypdf_trocr_mlx.archive.worker import WorkerProcess, share_processors
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +48,7 @@ class LocalPool:
     """Worker processes on this machine, each driven by a thread."""
 
     def __init__(self, args: Sequence[str], workers: int):
-        jobs = parse(args, os.devnull, "out.pdf").jobs
-        share = ["--jobs", str(max(1, available_cpus() // workers))]
-        self._args = [*args] if jobs else [*share, *args]
+        self._args = share_processors(args, workers)
         self._count = workers
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="archive")
         self._local = threading.local()

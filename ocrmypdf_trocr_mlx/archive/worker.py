@@ -25,6 +25,8 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from ocrmypdf_trocr_mlx.archive.job import INTERRUPTED, UNUSABLE, ArchiveError, Job, Outcome, State
+from ocrmypdf_trocr_mlx.archive.options import parse
+from ocrmypdf_trocr_mlx.backend import available_cpus
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +127,13 @@ class WorkerProcess:
 def _kill(process: subprocess.Popen[str]) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def share_processors(args: Sequence[str], workers: int) -> list[str]:
+    """OCRmyPDF's options for each of so many workers of one machine."""
+    if parse(args, os.devnull, "out.pdf").jobs:
+        return [*args]
+    return ["--jobs", str(max(1, available_cpus() // workers)), *args]
 
 
 def main() -> None:

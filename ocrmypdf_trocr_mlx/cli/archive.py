@@ -153,7 +153,7 @@ def make_pool(
         return lambda: LocalPool(args, workers)
     from ocrmypdf_trocr_mlx.archive.cluster import ClusterPool
 
-    return lambda: ClusterPool(scheduler, args, rules)
+    return lambda: ClusterPool(scheduler, args, rules.source)
 
 
 def tell_outcome(entry: Entry, state: State, outcome: Outcome) -> None:
