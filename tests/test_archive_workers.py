@@ -211,7 +211,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_file(
 ) -> None:
     noise = Image.frombytes("L", (400, 300), os.urandom(120_000))
     noise.save(source / "a.png", dpi=(150, 150))
-    with pytest.raises(ArchiveError, match="No space left on device.*make room") as error:
+    with pytest.raises(ArchiveError, match=r"No space left on device.*make room") as error:
         convert_all(source, small_disk, OPTIONS)
     assert "\n" not in str(error.value)
     assert states(small_disk) == {"a.png": State.PENDING}

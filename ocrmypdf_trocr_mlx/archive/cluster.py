@@ -141,4 +141,6 @@ def convert_on_worker(run: str, args: list[str], source: str, version: str, job:
 def release(run: str) -> None:
     """End the worker processes that this Dask worker drives for a run."""
     for key in [key for key in _processes if key[0] == run]:
-        _processes.pop(key).kill()
+        process = _processes.pop(key)
+        process.kill()
+        process.close()

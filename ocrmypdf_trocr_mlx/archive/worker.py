@@ -35,7 +35,8 @@ _SECONDS_TO_END = 10.0
 
 
 class WorkerProcess:
-    """The driver's end of a worker: for one thread, but for `kill`."""
+    """The driver's end of a worker: for one thread, which others stop by `kill`
+    and then `close`."""
 
     def __init__(self, args: Sequence[str]):
         self._args = list(args)
@@ -88,10 +89,10 @@ class WorkerProcess:
         return f"was killed by {signal.Signals(-code).name}"
 
     def _start(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="trocr-mlx-")
         with self._lock:
             if self._killed:
                 raise ArchiveError("the run was stopped", INTERRUPTED)
+            self._folder = tempfile.mkdtemp(prefix="trocr-mlx-")
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _MODULE],
                 stdin=subprocess.PIPE,
@@ -159,8 +160,12 @@ def main() -> None:
 def _listen(stdin: IO[str], requests: queue.SimpleQueue[str]) -> None:
     for line in stdin:
         requests.put(line)
-    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)  # ours alone, see WorkerProcess
-    os.killpg(0, signal.SIGKILL)  # Ghostscript and the like too
+    # The driver is gone.  A process of its own removes our temporary folder (ours alone, see
+    # WorkerProcess) when nothing writes there any more, for all of our group dies now, with
+    # Ghostscript and the like.
+    remove = ["/bin/sh", "-c", 'sleep 1; rm -rf -- "$0"', tempfile.gettempdir()]
+    subprocess.Popen(remove, stdin=subprocess.DEVNULL, start_new_session=True)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _serve(requests: queue.SimpleQueue[str], answers: IO[str]) -> None:
