@@ -11,7 +11,8 @@ from ocrmypdf import Baseline, BoundingBox, OcrClass, OcrElement
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page
 
 _LEVEL = 0.005  # OCRmyPDF's renderer takes a slope below this for none
-_TILTED = (math.radians(1.5), math.radians(15))  # beyond, level words would make no line
+# Below, a line is drawn level anyway; beyond, level words would make no line.
+_TILTED = (math.atan(_LEVEL), math.radians(15))
 
 
 def to_element(
@@ -20,7 +21,7 @@ def to_element(
     """OCRmyPDF's tree: page > area > paragraph > line > word, in pixels of the image.
 
     With `level_words`, a tilted line is given as many lines of one level word each.  For
-    poppler's pdftotext breaks words that are not level (half of them at 8 degrees).
+    poppler's pdftotext breaks words that are not level (half of them at 8 degrees, some at 1).
     """
     return OcrElement(
         ocr_class=OcrClass.PAGE,

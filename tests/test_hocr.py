@@ -120,6 +120,15 @@ def test_text_is_extracted_in_order(angle: float, tmp_path: Path) -> None:
     assert page.get_textpage().get_text_range().split() == [*WORDS, "jumps", "over", "it"]
 
 
+@pytest.mark.parametrize("angle", [0.4, 1, -2, 5, 90.6])
+def test_words_of_a_tilted_line_are_level(angle: float) -> None:
+    lines = list(hocr.to_element(make_page(make_line(angle)), DPI).lines)
+
+    assert [[w.text for w in line.words] for line in lines] == [[word] for word in WORDS]
+    for line in lines:
+        assert line.baseline is not None and line.baseline.slope == pytest.approx(0, abs=1e-9)
+
+
 def test_hocr_has_what_the_specification_asks_for() -> None:
     page = make_page(make_line(0, words=("a<b", "&", "\"c'")))
     document = hocr.to_hocr(hocr.to_element(page, 299.99, page_number=4), "TrOCR <1>")
