@@ -74,6 +74,14 @@ def test_line_recall():
     assert boxes.line_score([], found).line_recall is None
 
 
+def test_lines_off_the_truth():
+    line = [Box(0, 0, 100, 10)]
+    assert boxes.is_off(Box(0, 20, 100, 30), line)
+    assert boxes.is_off(Box(0, 9.5, 100, 30), line)
+    assert not boxes.is_off(Box(0, 5, 100, 15), line)
+    assert boxes.is_off(Box(0, 0, 10, 10), [])
+
+
 def test_word_boxes():
     words = [Box(0, 0, 10, 10), Box(20, 0, 30, 10), Box(40, 0, 50, 10)]
     found = [Box(0, 0, 10, 5), Box(20, 0, 30, 4)]  # 0.5, 0.4, none

@@ -54,13 +54,15 @@ def test_figures_of_an_engine(folder):
         """Reads and finds the first five lines."""
         lines = json.loads(path.with_suffix(".json").read_text())["lines"][:5]
         found = [engines.Item(line["text"], engines.Box(*line["bbox"])) for line in lines]
-        return engines.Found(found, found)
+        smudge = engines.Item("~~~~", engines.Box(0, 700, 50, 710))
+        return engines.Found([*found, smudge], found)
 
     table = pages.run([folder], {"half": half})
     (key, result), *rest = table.totals().items()
     assert (key, rest, result.pages) == (("letters", "half"), [], 2)
     assert result.boxes.line_recall == 0.5
     assert result.text.fcer == pytest.approx(0.5, abs=0.01)
+    assert result.off_truth == 8
     assert len(table.to_json()) == 2
 
 

@@ -53,6 +53,15 @@ def line_score(truth: Sequence[Box], found: Sequence[Box]) -> BoxScore:
     return BoxScore(lines=len(truth), lines_found=hits)
 
 
+def is_off(box: Box, truth: Sequence[Box]) -> bool:
+    """Does less than a tenth of a line box lie on any one truth line?"""
+    if not truth or box.width <= 0 or box.height <= 0:
+        return True
+    here, lines = _array([box])[0], _array(truth)
+    sides = np.minimum(here[2:], lines[:, 2:]) - np.maximum(here[:2], lines[:, :2])
+    return bool(sides.clip(0).prod(axis=1).max() < 0.1 * box.width * box.height)
+
+
 def word_score(truth: Sequence[Box], found: Sequence[Box]) -> BoxScore:
     """Truth words, and how well the best word box fits each."""
     if not truth or not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from .engines import Settings
 
-log = logging.getLogger(__name__)
+_NEEDED = ("img2pdf", "psutil", "rapidfuzz", "scipy")
 
 app = typer.Typer(
     name="score",
@@ -52,6 +53,11 @@ Save = Annotated[
 
 @app.callback()
 def _prepare() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"the benchmark needs {', '.join(missing)}: pip install 'ocrmypdf-trocr-mlx[bench]'"
+        )
     logging.basicConfig(format="%(message)s")
     logging.getLogger(__package__).setLevel(logging.INFO)
 
@@ -145,12 +151,9 @@ def main() -> None:
     """Run the commands by themselves; bad input ends in one line and exit code 2."""
     try:
         app(prog_name="trocr-mlx score")
-    except ImportError as e:
-        complaint = f"{e}: pip install 'ocrmypdf-trocr-mlx[bench]'"
     except (OSError, RuntimeError, ValueError) as e:
-        complaint = str(e)
-    typer.echo(complaint, err=True)
-    raise SystemExit(2)
+        typer.echo(str(e), err=True)
+        raise SystemExit(2) from e
 
 
 def _settings(model: str | None, device: str, language: str) -> Settings:

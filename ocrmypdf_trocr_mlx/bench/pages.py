@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .boxes import BoxScore, line_score, word_score
+from .boxes import BoxScore, is_off, line_score, word_score
 from .engines import Engine, Found, Timed, timed
 from .report import number, percent
 from .scores import TextScore, score
@@ -16,19 +16,24 @@ from .truth import TruthPage, read_folder
 
 log = logging.getLogger(__name__)
 
-READING = ("set", "engine", "pages", "fCER %", "CER %", "F1 %")
+READING = ("set", "engine", "pages", "fCER %", "CER %", "F1 %", "off truth %")
 FINDING = ("lines %", "words %", "word IoU", "s/page", "CPU s/page")
 
 
 @dataclass
 class Result:
-    """One engine on one page, or on the pages of a folder added up."""
+    """One engine on one page, or on the pages of a folder added up.
+
+    `off_truth`: characters read in lines that lie on no line of the truth: invented ones, but
+    also those of a letterhead that the truth leaves out.
+    """
 
     pages: int = 0
     text: TextScore = field(default_factory=TextScore)
     boxes: BoxScore = field(default_factory=BoxScore)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    off_truth: int = 0
 
     def __add__(self, other: Result) -> Result:
         return Result(
@@ -37,6 +42,7 @@ class Result:
             self.boxes + other.boxes,
             self.seconds + other.seconds,
             self.cpu_seconds + other.cpu_seconds,
+            self.off_truth + other.off_truth,
         )
 
 
@@ -47,11 +53,12 @@ def measure(page: TruthPage, timing: Timed, reading: bool, nocase: bool) -> Resu
     if timing.found.words or not timing.found.lines:
         words = [word.box for word in page.words]
         boxes += word_score(words, [word.box for word in timing.found.words])
-    text = TextScore()
+    text, off = TextScore(), 0
     if reading:
         read = [line.text for line in timing.found.lines]
         text = score([line.text for line in page.lines], read, nocase)
-    return Result(1, text, boxes, timing.seconds, timing.cpu_seconds)
+        off = sum(len(line.text) for line in timing.found.lines if is_off(line.box, lines))
+    return Result(1, text, boxes, timing.seconds, timing.cpu_seconds, off)
 
 
 @dataclass
@@ -83,7 +90,9 @@ class Table:
 
 
 def _reading(result: Result) -> list[str]:
-    return [percent(share) for share in (result.text.fcer, result.text.cer, result.text.f1)]
+    text = result.text
+    off = result.off_truth / max(1, text.characters)
+    return [percent(share) for share in (text.fcer, text.cer, text.f1, off)]
 
 
 def _finding(result: Result) -> list[str]:
