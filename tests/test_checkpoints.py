@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from ocrmypdf_trocr_mlx.checkpoints.convert import convert
 from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
 from ocrmypdf_trocr_mlx.checkpoints.images import ImageProcessor
 from ocrmypdf_trocr_mlx.checkpoints.load import load
-from ocrmypdf_trocr_mlx.checkpoints.pack import pack
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.checkpoints.tokens import Tokenizer
 from ocrmypdf_trocr_mlx.checkpoints.weights import expand, read_weights
@@ -211,7 +211,7 @@ def test_torch_files_read_as_torch_reads_them(tmp_path):
 def test_packed_weights_are_near(tmp_path):
     (tmp_path / "float").mkdir()
     source = write(tmp_path / "float", published_weights())
-    pack(source, tmp_path / "packed")
+    convert(source, tmp_path / "packed", "int8")
     packed = expand(read_weights(tmp_path / "packed"), mx.float32)
     stored = read_weights(tmp_path / "packed")
     assert stored["decoder.model.decoder.layers.0.fc1.weight"].dtype == mx.int8

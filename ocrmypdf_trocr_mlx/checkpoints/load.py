@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from ocrmypdf_trocr_mlx.model.config import ConfigError, TrOCRConfig
@@ -18,7 +19,7 @@ from ocrmypdf_trocr_mlx.model.trocr import TrOCR
 from .errors import CheckpointError
 from .images import ImageProcessor
 from .tokens import Tokenizer
-from .weights import expand, read_weights, sanitize, tie
+from .weights import Quantization, cast, expand, read_weights, sanitize, tie
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,15 @@ class Checkpoint:
     name: str
 
 
-def load(folder: Path, dtype: mx.Dtype = mx.float32) -> Checkpoint:
+def load(folder: Path, dtype: mx.Dtype = mx.float32, *, keep_quantized: bool = False) -> Checkpoint:
     """Load a TrOCR checkpoint in transformers' layout; raises CheckpointError, one line.
 
     The weights are evaluated, so the model may be used by another thread than the caller's.
-    Half precision is for GPUs: on a CPU it is many times slower than float32.
+    Half precision is for GPUs: on a CPU it is many times slower than float32.  So are quantized
+    layers, which are expanded unless they are to be kept.
     """
     folder = Path(folder)
-    values = _read_json(folder / "config.json")
+    values = read_config(folder)
     try:
         config = TrOCRConfig.from_dict(values)
     except (ConfigError, TypeError, ValueError) as e:
@@ -53,12 +55,21 @@ def load(folder: Path, dtype: mx.Dtype = mx.float32) -> Checkpoint:
         _read_json(folder / "preprocessor_config.json"), config.encoder.patch_size[1]
     )
     tokenizer = Tokenizer.from_folder(folder)
-    model = _load_model(folder, config, dtype)
+    model = _load_model(folder, config, Quantization.of(values), dtype, keep_quantized)
     return Checkpoint(model, processor, tokenizer, model.config, options, folder.name)
 
 
-def _load_model(folder: Path, config: TrOCRConfig, dtype: mx.Dtype) -> TrOCR:
-    weights = sanitize(expand(read_weights(folder), dtype))
+def _load_model(
+    folder: Path,
+    config: TrOCRConfig,
+    quantization: Quantization | None,
+    dtype: mx.Dtype,
+    keep_quantized: bool,
+) -> TrOCR:
+    stored = read_weights(folder)
+    quantized = quantization if keep_quantized else None
+    weights = cast(stored, dtype) if quantized else expand(stored, dtype, quantization)
+    weights = sanitize(weights)
     tied = tie(weights)
     config = dataclasses.replace(
         config, decoder=dataclasses.replace(config.decoder, tie_word_embeddings=tied)
@@ -67,6 +78,13 @@ def _load_model(folder: Path, config: TrOCRConfig, dtype: mx.Dtype) -> TrOCR:
         model = TrOCR(config)
     except ConfigError as e:
         raise CheckpointError(f"{folder}: {e}") from e
+    if quantized is not None:
+        nn.quantize(
+            model,
+            quantized.group_size,
+            quantized.bits,
+            class_predicate=lambda path, module: f"{path}.scales" in weights,
+        )
     _check(folder, dict(tree_flatten(model.parameters())), weights)
     model.load_weights(list(weights.items()))
     model.eval()
@@ -93,6 +111,11 @@ def _check(folder: Path, expected: dict[str, mx.array], given: dict[str, mx.arra
 
 def _some(keys: list[str], limit: int = 8) -> str:
     return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json; raises CheckpointError where there is none."""
+    return _read_json(folder / "config.json")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

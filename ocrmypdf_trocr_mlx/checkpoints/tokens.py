@@ -26,7 +26,11 @@ class Tokenizer:
     def __init__(self, tokens: Mapping[int, str], special: Iterable[int], kind: Kind):
         self.special = frozenset(special)
         self._tokens = {i: t for i, t in tokens.items() if i not in self.special}
-        self._kind = kind
+        self.kind = kind
+
+    def __len__(self) -> int:
+        """How many ids have a token, special ones among them."""
+        return len(self._tokens) + len(self.special)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids, special tokens left out."""
@@ -37,9 +41,9 @@ class Tokenizer:
 
         A character made of several tokens' bytes belongs to the last of them.
         """
-        if self._kind == "bytes":
+        if self.kind == "bytes":
             return list(self._byte_pieces(ids))
-        if self._kind == "metaspace":
+        if self.kind == "metaspace":
             return list(self._metaspace_pieces(ids))
         return [self._tokens.get(i, "") for i in ids]
 

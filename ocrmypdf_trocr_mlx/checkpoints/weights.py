@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 
@@ -35,6 +37,7 @@ _DROPPED = re.compile(
 )
 _EMBEDDINGS = "decoder.embed_tokens.weight"
 _OUTPUT = "decoder.output_projection.weight"
+_PUBLISHED_EMBEDDINGS = "decoder.model.decoder.embed_tokens.weight"
 
 
 def read_weights(folder: Path) -> Weights:
@@ -68,17 +71,58 @@ def _read_safetensors(path: Path) -> Weights:
     return weights
 
 
-def expand(weights: Weights, dtype: mx.Dtype) -> Weights:
-    """Undo 8-bit storage and cast: a tensor and its `.scale` become one of floats."""
+@dataclass(frozen=True)
+class Quantization:
+    """What config.json says of weights that are quantized in MLX's way, as mlx-lm writes it."""
+
+    bits: int
+    group_size: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Quantization | None:
+        """From config.json; raises CheckpointError for a kind that is not MLX's affine one."""
+        values = config.get("quantization")
+        if values is None:
+            return None
+        try:
+            quantization = cls(int(values["bits"]), int(values["group_size"]))
+        except (KeyError, TypeError, ValueError):
+            quantization = cls(0, 0)
+        known = quantization.bits in (2, 3, 4, 5, 6, 8) and quantization.group_size in (32, 64, 128)
+        if not known or values.get("mode", "affine") != "affine":
+            raise CheckpointError(f"config.json: quantization {values!r} is not supported")
+        return quantization
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def suits(self, key: str, value: mx.array) -> bool:
+        """Whether a file's tensor is a linear layer's or the token table, of rows that divide."""
+        matrix = key.endswith(".weight") and value.ndim == 2 and "embed_positions" not in key
+        return matrix and value.shape[1] % self.group_size == 0
+
+
+def expand(weights: Weights, dtype: mx.Dtype, quantization: Quantization | None = None) -> Weights:
+    """Undo 8-bit storage and quantization, and cast: all tensors become floats."""
     plain = {}
     for key, value in weights.items():
-        if key.endswith(SCALE):
+        stem = key.removesuffix("weight")
+        if key.endswith(SCALE) or (quantization and key.endswith((".scales", ".biases"))):
             continue
-        scale = weights.get(key + SCALE)
-        if scale is not None:
-            value = value.astype(mx.float32) * scale.astype(mx.float32)
+        if quantization and f"{stem}scales" in weights:
+            scales, biases = weights[f"{stem}scales"], weights[f"{stem}biases"]
+            value = mx.dequantize(value, scales, biases, quantization.group_size, quantization.bits)
+        elif key + SCALE in weights:
+            value = value.astype(mx.float32) * weights[key + SCALE].astype(mx.float32)
         plain[key] = value.astype(dtype)
     return plain
+
+
+def cast(weights: Weights, dtype: mx.Dtype) -> Weights:
+    """Floats of another type; what is quantized stays so."""
+    return {
+        k: v.astype(dtype) if mx.issubdtype(v.dtype, mx.floating) else v for k, v in weights.items()
+    }
 
 
 def sanitize(weights: Weights) -> Weights:
@@ -127,6 +171,20 @@ def tie(weights: Weights) -> bool:
         del weights[_OUTPUT]
         return True
     return False
+
+
+def tie_published(weights: Weights) -> Weights:
+    """What reading uses of a file's weights, a table that serves twice once, as embeddings."""
+    kept = {k: v for k, v in weights.items() if is_used(k)}
+    by_name = {rename(k): k for k in kept}
+    output, embeddings = by_name.get(_OUTPUT), by_name.get(_EMBEDDINGS)
+    if output is None:
+        return kept
+    if embeddings is None:
+        kept[_PUBLISHED_EMBEDDINGS] = kept.pop(output)
+    elif mx.array_equal(kept[output], kept[embeddings]).item():
+        del kept[output]
+    return kept
 
 
 _READERS = {"model.safetensors": _read_safetensors, "pytorch_model.bin": read_torch_file}

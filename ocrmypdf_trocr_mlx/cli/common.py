@@ -44,6 +44,9 @@ ConfidenceOption = Annotated[
 DpiOption = Annotated[
     float, typer.Option(min=30, max=1200, help="Resolution at which PDF pages are rendered.")
 ]
+RevisionOption = Annotated[
+    str | None, typer.Option(metavar="REV", help="Version of a Hugging Face checkpoint.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

@@ -221,7 +221,8 @@ def shared(
         if recognizer is None or recognizer._closed:
             backend.prepare(device)
             on_gpu = mx.default_device().type == mx.gpu
-            checkpoint = load(folder, mx.float16 if on_gpu else mx.float32)
+            dtype = mx.float16 if on_gpu else mx.float32
+            checkpoint = load(folder, dtype, keep_quantized=on_gpu)
             recognizer = Recognizer(checkpoint, device=device, batch_size=batch_size, beams=beams)
             _shared[key] = recognizer
         return recognizer
