@@ -43,6 +43,8 @@ _MESSAGE_CHARACTERS = 500
 _WORK_COPY = re.compile(
     r"[^\s']*/ocrmypdf\.io\.[^/\s]+/origin(\.pdf)?"
 )  # OCRmyPDF's link to the file
+# An output that is no PDF/A is a good PDF all the same; what OCRmyPDF logs of it is noted.
+_GOOD_CODES = (ExitCode.ok, ExitCode.pdfa_conversion_failed)
 _UNREADABLE = (
     refusals.UnsupportedImageFormatError,
     refusals.DpiError,
@@ -97,17 +99,21 @@ class Converter:
             return replace(examined, state=State.UNREADABLE, message="the file is empty")
         source, output = Path(job.source), Path(job.output)
         output.parent.mkdir(parents=True, exist_ok=True)
-        part = output.parent / f"{job.part_prefix}{secrets.token_hex(4)}.pdf"
+        # Not .pdf: others may watch the destination for PDFs.
+        part = output.parent / f"{job.part_prefix}{secrets.token_hex(4)}.part"
         options = parse(self._args, job.source, str(part))
-        text = Path(f"{part}.txt") if options.sidecar else None
+        text = part.with_suffix(".text.part") if options.sidecar else None
         options.sidecar = text
         with _warnings() as said:
             try:
-                ocrmypdf.ocr(options, plugins=options.plugins)
+                code = ocrmypdf.ocr(options, plugins=options.plugins)
             except ExitCodeException as e:
                 if not str(e) and said:  # the reason was logged
                     e.args = (said[0],)
                 raise
+        if code not in _GOOD_CODES:
+            problem = _shorten("; ".join(said) or f"OCRmyPDF's exit code {code}")
+            return replace(examined, state=State.FAILED, message=problem)
         now = source.stat()
         if (now.st_size, now.st_mtime_ns) != (examined.size, examined.mtime_ns):
             problem = "the file changed while it was converted"
