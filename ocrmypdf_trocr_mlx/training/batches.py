@@ -28,6 +28,13 @@ from .dataset import Sample
 
 # Lines that are not to be learned from, and rows that only fill a batch up.
 IGNORED = -1
+# The recogniser pads lines to so many twelfths of the model's image: what a model is to read it
+# must have seen.  Fewer of them are fewer compilations.
+READ_WIDTHS = tuple(range(4, 13))
+THIRDS = (4, 8, 12)
+_TWELFTHS = 12
+# Share of batches that are padded further than they must be: padding tells nothing of the text.
+_WIDER = 0.15
 # Token sequences are padded to multiples of this: few shapes, few compilations.
 _TOKEN_STEP = 16
 
@@ -52,6 +59,7 @@ class BatchSource(Protocol):
 class Frame:
     """How lines become arrays for a model: its images, its special tokens, the widths used.
 
+    `parts`: the widths in twelfths of a line model's image; models that stretch have one width.
     `max_tokens`: how many the decoder can be given.  `batch_size` counts lines of full width;
     of narrower ones a batch holds as many pixels.
     """
@@ -62,19 +70,26 @@ class Frame:
     pad: int
     max_tokens: int
     batch_size: int
+    parts: tuple[int, ...] = READ_WIDTHS
 
     @property
     def widths(self) -> list[int]:
-        """Thirds of a line model's image; models that stretch have one width."""
-        full, step = self.processor.width, self.processor.patch_width
+        """In pixels, from narrow to wide."""
+        full = self.processor.width
         if not self.processor.pad_to_aspect:
             return [full]
-        return sorted({math.ceil(full * n / 3 / step) * step for n in (1, 2, 3)})
+        return [full if n == _TWELFTHS else n * (full // _TWELFTHS) for n in self.parts]
 
     def width_of(self, height: int, width: int) -> int:
         """The least of the widths that holds an image of this size."""
         fitted = self.processor.fitted_width(height, width)
         return next(w for w in self.widths if w >= fitted)
+
+    def wider(self, width: int, random: np.random.Generator) -> int:
+        """Now and then one of the greater widths, else the same."""
+        if random.random() >= _WIDER:
+            return width
+        return int(random.choice([w for w in self.widths if w >= width]))
 
     def size_of(self, width: int) -> int:
         """Lines in a batch of this width."""
@@ -114,43 +129,47 @@ class Epochs:
         self._frame = frame
         self._seed = seed
         self._augmented = augmented
-        self._groups: dict[int, list[int]] = collections.defaultdict(list)
-        for i, sample in enumerate(self._samples):
-            self._groups[frame.width_of(sample.height, sample.width)].append(i)
-        self._longest = {
-            width: max(len(self._samples[i].tokens) for i in members)
-            for width, members in self._groups.items()
-        }
+        self._widths = np.array([frame.width_of(s.height, s.width) for s in self._samples])
+        lengths = np.array([len(s.tokens) for s in self._samples])
+        # Of lines that may be in a batch of this width: the same every epoch.
+        self._longest = {w: int(lengths[self._widths <= w].max()) for w in set(self._widths)}
+        self._count = len(self._plan(0))
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return sum(math.ceil(len(g) / self._frame.size_of(w)) for w, g in self._groups.items())
+        return self._count
 
     def batch(self, index: int) -> Batch:
         epoch, number = divmod(index, len(self))
-        width, members = self._plan(epoch)[number]
-        lines = []
-        for i in members:
-            sample = self._samples[i]
-            pixels = sample.pixels
-            if self._augmented:
-                pixels = augment(pixels, np.random.default_rng((self._seed, epoch, i)))
-            # Widened or not, it stays in its batch: at most it is squeezed a little.
-            fitted = self._frame.fit(pixels)
-            if fitted.shape[1] > width:
-                fitted = np.asarray(Image.fromarray(fitted).resize((width, fitted.shape[0])))
-            lines.append((fitted, sample.tokens))
-        rows = min(self._frame.size_of(width), len(self._groups[width]))
-        return self._frame.assemble(lines, width, rows, self._longest[width])
+        members = self._plan(epoch)[number]
+        width = int(self._widths[members].max())
+        rows = min(self._frame.size_of(width), len(self._samples))
+        longest = self._longest[width]
+        if self._augmented:
+            width = self._frame.wider(width, np.random.default_rng((self._seed, epoch, 0, number)))
+        lines = [self._line(int(i), epoch, width) for i in members]
+        return self._frame.assemble(lines, width, rows, longest)
 
-    def _plan(self, epoch: int) -> list[tuple[int, list[int]]]:
-        """(width, samples) of each batch of an epoch."""
+    def _line(self, i: int, epoch: int, width: int) -> tuple[np.ndarray, tuple[int, ...]]:
+        sample = self._samples[i]
+        pixels = sample.pixels
+        if self._augmented:
+            pixels = augment(pixels, np.random.default_rng((self._seed, epoch, 1, i)))
+        fitted = self._frame.fit(pixels)
+        if fitted.shape[1] > width:  # stretched: it stays in its batch all the same
+            fitted = np.asarray(Image.fromarray(fitted).resize((width, fitted.shape[0])))
+        return fitted, sample.tokens
+
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        """The samples of each batch of an epoch."""
         random = np.random.default_rng((self._seed, epoch))
+        order = random.permutation(len(self._samples))
+        order = order[np.argsort(-self._widths[order], kind="stable")]
         batches = []
-        for width, group in sorted(self._groups.items()):
-            order = [group[i] for i in random.permutation(len(group))]
-            size = self._frame.size_of(width)
-            batches += [(width, order[i : i + size]) for i in range(0, len(order), size)]
+        while len(order):
+            size = self._frame.size_of(int(self._widths[order[0]]))
+            batches.append(order[:size])
+            order = order[size:]
         return [batches[i] for i in random.permutation(len(batches))]
 
 

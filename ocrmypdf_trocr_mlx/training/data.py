@@ -211,19 +211,21 @@ def _parse_jsonl(content: str, name: str) -> Iterator[dict[str, str]]:
 
 def _parse_csv(content: str, name: str) -> Iterator[dict[str, str]]:
     """With a header that names the columns, or two columns: image and text."""
-    first = content.partition("\n")[0]
-    delimiter = max("\t,;", key=first.count)
-    rows = list(csv.reader(io.StringIO(content, newline=""), delimiter=delimiter))
-    if not rows:
+    if not content.strip():
         return
-    header = [cell.strip().lower() for cell in rows[0]]
-    if not _has_any(header, _IMAGE_KEYS) or not _has_any(header, _TEXT_KEYS):
-        if len(header) != 2 or not header[0].endswith(IMAGE_SUFFIXES):
-            raise TrainingError(
-                f"{name}: its first line must name the columns 'image' and 'text', or hold the "
-                "first image and its text"
-            )
-        header, rows = ["image", "text"], [[], *rows]
+    for delimiter in "\t,;":
+        rows = list(csv.reader(io.StringIO(content, newline=""), delimiter=delimiter))
+        header = [cell.strip().lower() for cell in rows[0]]
+        if _has_any(header, _IMAGE_KEYS) and _has_any(header, _TEXT_KEYS):
+            break
+        if len(header) == 2 and header[0].endswith(IMAGE_SUFFIXES):
+            header, rows = ["image", "text"], [[], *rows]
+            break
+    else:
+        raise TrainingError(
+            f"{name}: its first line must name the columns 'image' and 'text', or hold the "
+            "first image and its text"
+        )
     for number, row in enumerate(rows[1:], 2):
         if row:
             yield _record(dict(zip(header, row, strict=False)), f"{name}, line {number}")

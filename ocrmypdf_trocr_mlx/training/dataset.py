@@ -117,18 +117,33 @@ def _prepare(
         tokens = tuple(encode(line.text))
     except UnknownCharacters as e:
         return Problem(line.name, str(e))
+    pixels = _trim(line.pixels)
+    if pixels is None:
+        return Problem(line.name, "the image is blank")
     if len(tokens) + 2 > limits.max_tokens:
         return Problem(line.name, f"its text has more than {limits.max_tokens - 2} tokens")
-    height, width = line.pixels.shape
+    height, width = pixels.shape
     if limits.max_aspect is not None and width > limits.max_aspect * height:
         return Problem(line.name, f"it is wider than {limits.max_aspect:.0f} line heights: cut it")
-    pixels = line.pixels
     if height > KEPT_HEIGHT:
         size = (max(2, round(width * KEPT_HEIGHT / height)), KEPT_HEIGHT)
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
     encoded = cv2.imencode(".png", pixels)[1].tobytes()
     height, width = pixels.shape
     return Sample(line.name, line.text, tokens, encoded, height, width, line.page, line.source)
+
+
+def _trim(pixels: np.ndarray) -> np.ndarray | None:
+    """A line without the blank ends that the recogniser does not look at; None if all is blank."""
+    from ocrmypdf_trocr_mlx.recognizer.ink import ink_profile
+    from ocrmypdf_trocr_mlx.recognizer.split import split_line
+
+    profile = ink_profile(pixels)
+    pieces = split_line(profile, max_aspect=pixels.shape[1])
+    if not pieces:
+        return None
+    left, right = pieces[0].left * profile.scale, pieces[-1].right * profile.scale
+    return pixels[:, round(left) : max(round(left) + 2, round(right))]
 
 
 def split(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:

@@ -170,26 +170,28 @@ class Trainer:
 
     def save(self, path: Path, notes: dict[str, Any]) -> None:
         """Write all of the state, and the notes, so that either the old file or the new stays."""
-        weights = tree_flatten(self.model.trainable_parameters(), "weights")
-        state = tree_flatten(self._optimizer.state, "optimizer")
-        arrays = dict([*weights, *state, *tree_flatten(self._average, "average")])
         unfinished = path.with_suffix(".part.safetensors")
-        mx.save_safetensors(str(unfinished), arrays, {"notes": json.dumps(notes)})
+        mx.save_safetensors(str(unfinished), self._saved(), {"notes": json.dumps(notes)})
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
 
+    def _saved(self) -> dict[str, mx.array]:
+        return dict(
+            tree_flatten(
+                {
+                    "weights": self.model.trainable_parameters(),
+                    "optimizer": self._optimizer.state,
+                    "average": self._average,
+                }
+            )
+        )
+
     def load(self, path: Path) -> None:
         """Take up a saved state; raises TrainingError where it is not of this model."""
         arrays, _ = _load(path)
-        mine = dict(
-            [
-                *tree_flatten(self.model.trainable_parameters(), "weights"),
-                *tree_flatten(self._optimizer.state, "optimizer"),
-                *tree_flatten(self._average, "average"),
-            ]
-        )
-        if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in arrays.items()}:
+        mine = {name: value.shape for name, value in self._saved().items()}
+        if mine != {name: value.shape for name, value in arrays.items()}:
             raise TrainingError(f"{path}: the state of another model: give another folder")
         tree = tree_unflatten(list(arrays.items()))
         self.model.update(tree["weights"])
