@@ -25,7 +25,7 @@ _SYSTEM_BLAS = ("libopenblasp.so.0", "libopenblas.so.0")
 # Matrices of a line recogniser are small: beyond this, threads only wait for each other.
 _MAX_BLAS_THREADS = 16
 # The reference BLAS does 2 to 6 GF/s, any tuned one more than 20 on a single core.
-_SLOW_GFLOPS = 10.0
+SLOW_GFLOPS = 10.0
 # MLX keeps freed buffers up to a limit; its defaults are all of a GPU's memory, or 32 MiB.
 _CACHE_BYTES = 1 << 30
 
@@ -123,7 +123,7 @@ def _warn_if_slow() -> None:
     """MLX may have been built with a fast BLAS: measure before complaining."""
     speed = matmul_gflops()
     log.debug("Matrix products run at %.0f GF/s", speed)
-    if speed < _SLOW_GFLOPS:
+    if speed < SLOW_GFLOPS:
         log.warning(
             "MLX found no fast BLAS, recognition will be many times slower than it could be. "
             "Cure: install OpenBLAS (apt install libopenblas0); a program that imports mlx itself "

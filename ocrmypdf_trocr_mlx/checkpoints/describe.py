@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ from typing import Any
 
 import mlx.core as mx
 
-from ocrmypdf_trocr_mlx.model.config import ConfigError, DecoderConfig, TrOCRConfig
+from ocrmypdf_trocr_mlx.model.config import DecoderConfig, TrOCRConfig
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions
 
 from .convert import GROUP_SIZE
-from .errors import CheckpointError
 from .images import ImageProcessor
-from .load import read_config
+from .load import read_config, read_generation_config, read_parts
 from .tokens import Tokenizer
 from .weights import SCALE, Quantization, Weights, expand, read_weights, tie_published
 
@@ -50,20 +48,11 @@ class Description:
 
 def describe(folder: Path) -> Description:
     """Describe a checkpoint without loading it as a model; raises CheckpointError."""
-    values = read_config(folder)
-    try:
-        config = TrOCRConfig.from_dict(values)
-    except (ConfigError, TypeError, ValueError) as e:
-        raise CheckpointError(f"{folder}: {e}") from e
+    values, generation = read_config(folder), read_generation_config(folder)
+    config, processor, tokenizer, options = read_parts(folder)
     quantization = Quantization.of(values)
     stored = read_weights(folder)
     weights = tie_published(expand(stored, mx.float32, quantization))
-    tokenizer = Tokenizer.from_folder(folder)
-    processor = ImageProcessor.from_dict(
-        _optional_json(folder / "preprocessor_config.json") or {}, config.encoder.patch_size[1]
-    )
-    generation = _optional_json(folder / "generation_config.json")
-    options = GenerateOptions.from_config(values, generation)
     family, note = _FAMILIES.get(_traits(config.decoder), ("none", "a mixture of its own"))
     return Description(
         folder=str(folder),
@@ -226,8 +215,6 @@ def _odd_files(
 ) -> Iterator[str]:
     if not any(folder.glob("*.safetensors")):
         yield "weights only in pickled form: `trocr-mlx convert` makes safetensors of them"
-    if not (folder / "preprocessor_config.json").is_file():
-        yield "preprocessor_config.json is missing: it cannot be loaded without"
     size = processor.center_crop or (processor.height, processor.width)
     if size != config.encoder.image_size:
         yield f"images are made {size}, but the encoder takes {config.encoder.image_size}"
@@ -236,12 +223,3 @@ def _odd_files(
         yield f"images of {height} x {width}: published checkpoints take squares"
     if family == "none":
         yield "no published decoder is like it: `trocr-mlx convert --verify` compares it with torch"
-
-
-def _optional_json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise CheckpointError(f"{path}: cannot be read: {e}") from e

@@ -42,21 +42,30 @@ def load(folder: Path, dtype: mx.Dtype = mx.float32, *, keep_quantized: bool = F
     layers, which are expanded unless they are to be kept.
     """
     folder = Path(folder)
+    config, processor, tokenizer, options = read_parts(folder)
+    quantization = Quantization.of(read_config(folder))
+    model = _load_model(folder, config, quantization, dtype, keep_quantized)
+    return Checkpoint(model, processor, tokenizer, model.config, options, folder.name)
+
+
+def read_parts(folder: Path) -> tuple[TrOCRConfig, ImageProcessor, Tokenizer, GenerateOptions]:
+    """All of a checkpoint but its weights; raises CheckpointError."""
     values = read_config(folder)
     try:
         config = TrOCRConfig.from_dict(values)
     except (ConfigError, TypeError, ValueError) as e:
         raise CheckpointError(f"{folder}: {e}") from e
-    generation = folder / "generation_config.json"
-    options = GenerateOptions.from_config(
-        values, _read_json(generation) if generation.is_file() else None
-    )
+    options = GenerateOptions.from_config(values, read_generation_config(folder))
     processor = ImageProcessor.from_dict(
         _read_json(folder / "preprocessor_config.json"), config.encoder.patch_size[1]
     )
-    tokenizer = Tokenizer.from_folder(folder)
-    model = _load_model(folder, config, Quantization.of(values), dtype, keep_quantized)
-    return Checkpoint(model, processor, tokenizer, model.config, options, folder.name)
+    return config, processor, Tokenizer.from_folder(folder), options
+
+
+def read_generation_config(folder: Path) -> dict[str, Any] | None:
+    """generation_config.json, where there is one."""
+    path = folder / "generation_config.json"
+    return _read_json(path) if path.is_file() else None
 
 
 def _load_model(

@@ -6,6 +6,7 @@ for family B (transformers 5), and would unpickle what a file asks it to.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from .errors import CheckpointError
 from .load import read_config
 from .weights import Quantization, expand, is_used, read_weights, rename
 
+log = logging.getLogger(__name__)
+
 _EMBEDDINGS = "decoder.embed_tokens.weight"
 _OUTPUT = "decoder.output_projection.weight"
 
@@ -27,29 +30,23 @@ _OUTPUT = "decoder.output_projection.weight"
 class Reference:
     """A checkpoint as transformers runs it, in float32 or float16."""
 
-    def __init__(self, folder: Path, device: str = "cpu", half: bool = False) -> None:
-        """Raises CheckpointError where torch is missing or the weights do not fit."""
-        try:
-            import torch
-        except ImportError:
-            raise CheckpointError("comparing needs torch: pip install torch") from None
-        self._torch = torch
+    def __init__(self, model: Any, device: str = "cpu", half: bool = False) -> None:
+        """`model` is what `filled_model` or `pretrained_model` gave."""
         self._device = device
-        model = _model(folder)
         self._model = (model.half() if half else model).to(device).eval()
 
     def logits(self, pixels: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Images (B, H, W, 3), tokens (B, L) -> (B, L, V)."""
-        with self._torch.no_grad():
+        with torch().no_grad():
             output = self._model(
                 pixel_values=self._images(pixels),
-                decoder_input_ids=self._torch.from_numpy(tokens).to(self._device),
+                decoder_input_ids=torch().from_numpy(tokens).to(self._device),
             )
         return output.logits.float().cpu().numpy()
 
     def generate(self, pixels: np.ndarray, options: GenerateOptions) -> list[list[int]]:
         """Greedy tokens of each image, without the start token, up to the end token."""
-        with self._torch.no_grad():
+        with torch().no_grad():
             rows = self._model.generate(
                 self._images(pixels),
                 do_sample=False,
@@ -63,7 +60,7 @@ class Reference:
         return [without_tail(row[1:], options.eos) for row in rows.tolist()]
 
     def _images(self, pixels: np.ndarray) -> Any:
-        images = self._torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+        images = torch().from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
         return images.to(self._device, self._model.dtype)
 
 
@@ -73,10 +70,40 @@ def without_tail(tokens: Sequence[int], eos: Sequence[int]) -> list[int]:
     return list(tokens[: end + 1])
 
 
-def _model(folder: Path) -> Any:
-    import torch
-
+def torch() -> Any:
+    """The module; raises CheckpointError where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        raise CheckpointError("comparing needs torch: pip install torch") from None
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    return torch
+
+
+def pretrained_model(folder: Path) -> Any:
+    """The model as users of transformers load it; None where transformers fails to."""
+    torch()
+    from transformers import VisionEncoderDecoderModel
+
+    if not (folder / "model.safetensors").is_file():
+        return None
+    try:
+        model, info = VisionEncoderDecoderModel.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True
+        )
+    except Exception as e:  # whatever it stumbles over, `filled_model` goes another way
+        log.debug("transformers does not load %s: %s", folder, e)
+        return None
+    missing = [key for key in info["missing_keys"] if is_used(key)]
+    return None if missing or info["unexpected_keys"] else model.float()
+
+
+def filled_model(folder: Path) -> Any:
+    """The model built from its config, with weights filled in by name; float32.
+
+    Raises CheckpointError where torch is missing or the weights do not fit.
+    """
+    no_grad = torch().no_grad()
     from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 
     values = read_config(folder)
@@ -85,13 +112,13 @@ def _model(folder: Path) -> Any:
     values.pop("quantization", None)
     model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig.from_dict(values))
     missing = []
-    with torch.no_grad():
+    with no_grad:
         for name, parameter in model.named_parameters():
             key = rename(name)
             if key not in weights and key in (_OUTPUT, _EMBEDDINGS):
                 key = _EMBEDDINGS if key == _OUTPUT else _OUTPUT
             if key in weights:
-                parameter.copy_(torch.from_numpy(np.array(weights[key])))
+                parameter.copy_(torch().from_numpy(np.array(weights[key])))
             elif is_used(name):
                 missing.append(name)
     if missing:

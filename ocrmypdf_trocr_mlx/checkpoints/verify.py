@@ -12,7 +12,7 @@ import numpy as np
 
 from .images import PAPER, ImageProcessor
 from .load import load
-from .reference import Reference
+from .reference import Reference, filled_model
 
 # float32 on both sides: what is left is the order of summing.
 EXACT = 1e-3
@@ -44,7 +44,7 @@ def verify(source: Path, target: Path, images: Sequence[np.ndarray]) -> Verifica
 
     The tokens are what the source reads.  Raises CheckpointError, too where torch is missing.
     """
-    reference = Reference(source)
+    reference = Reference(filled_model(source))
     checkpoint = load(target)  # expanded: a CPU is slow at what is quantized
     pixels = full_width(checkpoint.processor, images)
     options = checkpoint.options

@@ -11,7 +11,7 @@ import typer
 
 from ocrmypdf_trocr_mlx import __version__
 
-from . import archive, batch, convert, inspect, read, score, watch
+from . import archive, batch, bench, convert, doctor, finetune, inspect, read, score, watch
 from .common import FAILED, UNEXPECTED, UNUSABLE, complain
 
 app = typer.Typer(
@@ -43,7 +43,11 @@ def _options(
         logging.getLogger("ocrmypdf_trocr_mlx").setLevel(logging.DEBUG)
 
 
-for module in (read, batch, archive, watch, inspect, convert, score):
+for module in (
+    *(read, batch, archive, watch),
+    *(inspect, convert, finetune),
+    *(doctor, bench, score),
+):
     module.register(app)
 
 
