@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ocrmypdf_trocr_mlx.doubt import is_doubtful
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
@@ -57,14 +58,13 @@ class PageReader:
 
     def _words(self, part: LinePart, reading: Reading, layout: PageLayout) -> list[Word]:
         """Words of a line part on the page; none if the reading is not to be trusted."""
-        words = reading.words
-        length = sum(len(w.text) for w in words)
-        if not length:
-            return []
-        if sum(w.confidence * len(w.text) for w in words) < self._min_confidence * length:
+        if is_doubtful(reading, part.line.size, layout.letter_size, self._min_confidence):
             log.debug("Left out, too unsure: %r", reading.text)
             return []
-        return [Word(w.text, _word_box(part, w.left, w.right, layout), w.confidence) for w in words]
+        return [
+            Word(w.text, _word_box(part, w.left, w.right, layout), w.confidence)
+            for w in reading.words
+        ]
 
 
 def _results(futures: list[Future[Reading]]) -> Iterator[Reading]:

@@ -182,8 +182,13 @@ def measure(part: Segment) -> TextLine:
     """Baseline, ascent and descent of a line's letters."""
     letters, size = part.letters, part.size
     x = (letters[:, 0] + letters[:, 2]) / 2
-    slope = _slope(x, letters[:, 3], size)
-    rest = letters[:, 3] - slope * x
+    feet = letters[:, 3]
+    slope = _slope(x, feet, size)
+    # Once more without descenders, which may stand more on one side.
+    rest = feet - slope * x
+    near = np.abs(rest - quantile(rest)) < 0.2 * size
+    slope = _slope(x[near], feet[near], size)
+    rest = feet - slope * x
     # The upper of two middle feet: the other may hang below the baseline.
     base = float(np.sort(rest)[(len(rest) - 1) // 2])
     base = quantile(rest[np.abs(rest - base) < 0.3 * size])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from .clutter import level_at, odd
 from .ink import find_ink
 from .lines import TextLine, find_text_lines
 from .order import reading_order
@@ -38,11 +39,13 @@ class LinePart:
 class PageLayout:
     """Blocks > paragraphs > rows > line parts in reading order.
 
-    `skew`: degrees by which the page was turned counter-clockwise to be upright; `to_page`:
-    float (2, 3), maps points of the upright page to the page image.
+    `letter_size`: height in pixels of most letters; `skew`: degrees by which the page was turned
+    counter-clockwise to be upright; `to_page`: float (2, 3), maps points of the upright page to
+    the page image.
     """
 
     blocks: list[list[list[list[LinePart]]]] = field(default_factory=list)
+    letter_size: float = 0.0
     skew: float = 0.0
     to_page: np.ndarray = field(default_factory=lambda: np.eye(2, 3))
 
@@ -74,7 +77,7 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
         [[[cut(t) for t in row] for row in paragraph] for paragraph in block]
         for block in reading_order(lines)
     ]
-    return PageLayout(blocks, skew, cv2.invertAffineTransform(turn))
+    return PageLayout(blocks, size / scale, skew, cv2.invertAffineTransform(turn))
 
 
 def find_page_skew(gray: np.ndarray) -> float:
@@ -87,10 +90,18 @@ def find_page_skew(gray: np.ndarray) -> float:
 
 
 def _dark_on_light(gray: np.ndarray) -> np.ndarray:
-    """The page itself, or its negative where most of it is dark and something is light."""
-    sample = gray[:: max(1, gray.shape[0] // 1000), :: max(1, gray.shape[1] // 1000)]
-    middle, light = np.percentile(sample, (50, 95))
-    return 255 - gray if middle < 100 and light > 1.3 * middle + 30 else gray
+    """The page itself, or its negative where it shows light strokes on a dark ground.
+
+    A sheet of paper on a dark ground is light in large areas, not in strokes.
+    """
+    step = max(1, min(gray.shape) // 1000)
+    sample = np.ascontiguousarray(gray[::step, ::step])
+    ground, light = level_at(sample, 0.5), level_at(sample, 0.997)
+    if ground >= 100 or light < 1.3 * ground + 30:
+        return gray
+    bright = cv2.compare(sample, (ground + light) / 2, cv2.CMP_GT)
+    sheet = cv2.erode(bright, np.ones((odd(min(sample.shape) / 30),) * 2, np.uint8))
+    return gray if cv2.countNonZero(sheet) > 0.02 * sample.size else 255 - gray
 
 
 def _turned(image: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:

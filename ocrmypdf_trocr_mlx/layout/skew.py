@@ -6,17 +6,19 @@ import cv2
 import numpy as np
 
 LIMIT = 15.0  # degrees
+FINE_WIDTH = 900  # pixels
 
 
 def find_skew(mask: np.ndarray, size: float) -> float:
     """Angle in degrees, counter-clockwise, that turns the text of an ink mask upright.
 
     The right angle makes the rows' ink sums most uneven.  Searched coarsely, then finely, on
-    the mask reduced to letters of about 5 pixels; 0 where no angle stands out.
+    the mask reduced to letters of about 5 pixels, but not so far that a fine angle moves nothing;
+    0 where no angle stands out.
     """
     if size <= 0:
         return 0.0
-    shrink = min(1.0, 5.0 / size)
+    shrink = min(1.0, max(5.0 / size, FINE_WIDTH / mask.shape[1]))
     small = cv2.resize(mask, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
     ys, xs = np.nonzero(small > 40)
     if len(xs) < 200:

@@ -1,0 +1,45 @@
+"""What was read where there is no text: a recogniser says something about every crop it is given.
+
+Stains, stamps, rules and pictures come out as lone marks, rows of dashes, words over and over, or
+as words it is unsure of.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from ocrmypdf_trocr_mlx.recognizer import Reading
+
+# Of so few characters a recogniser is easily sure; they must be this much surer.
+_SHORT = 2
+_STRICTER = 0.4
+# Letters lower than this share of the page's usual ones are mostly specks and stains.
+_SMALL = 0.45
+
+
+def is_doubtful(reading: Reading, size: float, usual_size: float, floor: float) -> bool:
+    """Is a line better left out?
+
+    `size` is the height of its letters, `usual_size` that of most letters of the page; `floor`
+    the confidence, 0 to 1, that a line needs, as a mean over its characters.
+    """
+    words = reading.words
+    length = sum(len(word.text) for word in words)
+    if not length:
+        return True
+    confidence = sum(word.confidence * len(word.text) for word in words) / length
+    if length <= _SHORT or size < _SMALL * usual_size:
+        floor += _STRICTER * (1 - floor)
+    return confidence < floor or _is_ornament(reading.text) or _is_loop(reading)
+
+
+def _is_ornament(text: str) -> bool:
+    """Three or more marks without a letter or digit: a rule, a border, a row of dots."""
+    marks = text.replace(" ", "")
+    return len(marks) > _SHORT and not any(c.isalnum() for c in marks)
+
+
+def _is_loop(reading: Reading) -> bool:
+    """Most words repeat the one before them."""
+    pairs = list(itertools.pairwise(word.text for word in reading.words))
+    return len(pairs) >= 3 and sum(a == b for a, b in pairs) > len(pairs) / 2

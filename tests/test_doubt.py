@@ -1,0 +1,35 @@
+"""Which readings are left out of a page."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocrmypdf_trocr_mlx.doubt import is_doubtful
+from ocrmypdf_trocr_mlx.recognizer import Reading
+from ocrmypdf_trocr_mlx.recognizer.reading import ReadWord
+
+
+def reading(text: str, confidence: float) -> Reading:
+    return Reading(tuple(ReadWord(word, 0, 10, confidence) for word in text.split()))
+
+
+@pytest.mark.parametrize(
+    ("text", "confidence", "size", "doubtful"),
+    [
+        ("Total amount 12.50", 0.9, 20, False),
+        ("Total amount 12.50", 0.4, 20, True),
+        ("7", 0.95, 20, False),
+        ("7", 0.6, 20, True),
+        ("footnote text", 0.6, 14, False),
+        ("footnote text", 0.6, 6, True),
+        ("- - - -", 0.99, 20, True),
+        ("*****", 0.99, 20, True),
+        ("-", 0.99, 20, False),
+        ("(1)", 0.99, 20, False),
+        ("ma ma ma ma ma", 0.99, 20, True),
+        ("had had enough of that", 0.99, 20, False),
+        ("", 1.0, 20, True),
+    ],
+)
+def test_doubt(text: str, confidence: float, size: float, doubtful: bool) -> None:
+    assert is_doubtful(reading(text, confidence), size, 20, floor=0.5) is doubtful
