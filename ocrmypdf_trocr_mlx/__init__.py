@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ocrmypdf_trocr_mlx._plugin import (
         add_options,
         check_options,
+        get_executor,
         get_ocr_engine,
         initialize,
         register_options,
@@ -43,6 +44,7 @@ __all__ = [
     "__version__",
     "add_options",
     "check_options",
+    "get_executor",
     "get_ocr_engine",
     "initialize",
     "load_processor",
@@ -55,7 +57,15 @@ __all__ = [
 
 # Imported when first asked for, so that importing the package costs nothing.
 _HOOKS = dict.fromkeys(
-    ("add_options", "check_options", "get_ocr_engine", "initialize", "register_options"), "_plugin"
+    (
+        "add_options",
+        "check_options",
+        "get_executor",
+        "get_ocr_engine",
+        "initialize",
+        "register_options",
+    ),
+    "_plugin",
 )
 _API = {
     "BatchProcessor": "batch",

@@ -12,7 +12,7 @@ import sys
 from argparse import ArgumentParser
 
 import pluggy
-from ocrmypdf import OcrEngine, OcrOptions, hookimpl
+from ocrmypdf import Executor, OcrEngine, OcrOptions, hookimpl
 from ocrmypdf.builtin_plugins import tesseract_ocr
 from pydantic import BaseModel
 
@@ -67,6 +67,14 @@ def check_options(options: OcrOptions) -> None:
         engine.check(options)
     elif options.ocr_engine == "tesseract" and _tesseract_missing():
         tesseract_ocr.check_options(options)  # says how to install it
+
+
+@hookimpl
+def get_executor(progressbar_class: type | None) -> Executor:
+    """OCRmyPDF's own executor, which then ends at once on Ctrl-C."""
+    from ocrmypdf_trocr_mlx.interrupt import InterruptibleExecutor
+
+    return InterruptibleExecutor(pbar_class=progressbar_class)
 
 
 @hookimpl

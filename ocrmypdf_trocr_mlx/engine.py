@@ -7,6 +7,8 @@ import math
 import multiprocessing
 import os
 import sys
+import threading
+import weakref
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +40,8 @@ LANGUAGES = frozenset({
 # fmt: on
 _FALLBACK_DPI = 300.0  # an image that does not tell: only the ratio to the page counts
 
+_in_use: weakref.WeakSet[Recognizer] = weakref.WeakSet()
+
 
 def recognizer(options: TrOcrOptions) -> Recognizer:
     """The process-wide recognizer for these options; the first call loads the model.
@@ -47,9 +51,17 @@ def recognizer(options: TrOcrOptions) -> Recognizer:
     from ocrmypdf_trocr_mlx.recognizer import shared
 
     try:
-        return shared(options.model, options.device, options.batch_size, options.beams)
+        made = shared(options.model, options.device, options.batch_size, options.beams)
     except (OSError, RuntimeError, ValueError) as e:
         raise BadArgsError(str(e)) from e
+    _in_use.add(made)
+    return made
+
+
+def stop() -> None:
+    """Make the pages that are being read fail soon; returns at once, for a signal handler."""
+    for used in list(_in_use):
+        threading.Thread(target=used.close, daemon=True).start()
 
 
 def page_reader(options: TrOcrOptions) -> PageReader:
@@ -208,10 +220,17 @@ def _read(input_file: Path, options: OcrOptions) -> Page:
             _warn(input_file, "its text layer stays empty", e)
             return Page(*image.size)
         if ours.diagnostics is not None:
-            from ocrmypdf_trocr_mlx import overlay
-
-            overlay.save(image, page, Path(ours.diagnostics) / _overlay_name(input_file, options))
+            _save_overlay(image, page, Path(ours.diagnostics) / _overlay_name(input_file, options))
     return page
+
+
+def _save_overlay(image: Image.Image, page: Page, path: Path) -> None:
+    from ocrmypdf_trocr_mlx import overlay
+
+    try:
+        overlay.save(image, page, path)
+    except OSError as e:  # the document is worth more than the picture
+        log.warning("--trocr-diagnostics: %s was not written: %s", path, e.strerror or e)
 
 
 def _dpi(input_file: Path) -> float:

@@ -20,12 +20,12 @@ ENGINE_NAME = "trocr"
 class TrOcrOptions(BaseModel):
     """Defaults and limits; OCRmyPDF fills it from the `trocr_*` values that the user gave."""
 
-    model: str | None = None
+    model: Annotated[str, Field(min_length=1)] | None = None
     device: Literal["auto", "cpu", "gpu"] = "auto"
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
     beams: Annotated[int, Field(ge=1, le=16)] = 1
-    diagnostics: str | None = None
+    diagnostics: Annotated[str, Field(min_length=1)] | None = None
 
 
 def add_arguments(parser: ArgumentParser) -> None:

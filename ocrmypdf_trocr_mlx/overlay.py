@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ocrmypdf_trocr_mlx.reader import to_gray
 from ocrmypdf_trocr_mlx.result import Page
 
 _MAX_SIDE = 2500  # an overlay is looked at on a screen
@@ -24,7 +25,7 @@ def draw(image: Image.Image, page: Page) -> Image.Image:
     """
     scale = min(1.0, _MAX_SIDE / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    picture = image.convert("RGB").resize(size)
+    picture = Image.fromarray(to_gray(image)).resize(size).convert("RGB")
     picture = Image.blend(picture, Image.new("RGB", size, "white"), 0.6)
     pen = ImageDraw.Draw(picture)
     for number, block in enumerate(page.blocks, start=1):

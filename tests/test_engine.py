@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from conftest import TEXT, FakeReader
 from ocrmypdf import BadArgsError, OcrOptions
 from PIL import Image
 
-from ocrmypdf_trocr_mlx import engine
+from ocrmypdf_trocr_mlx import _plugin, engine
 from ocrmypdf_trocr_mlx.engine import TrOcrEngine
 from ocrmypdf_trocr_mlx.options import TrOcrOptions, get_options
 
@@ -137,7 +139,7 @@ def test_a_page_that_fails_is_empty_and_named(
 def test_a_truncated_image_is_an_empty_page(
     monkeypatch: pytest.MonkeyPatch, fake_reader: FakeReader, options: OcrOptions, tmp_path: Path
 ) -> None:
-    fake_shared(monkeypatch, lambda *args: None)
+    fake_shared(monkeypatch, FakeRecognizer)
     noise = np.random.default_rng(0).integers(0, 255, (200, 300), np.uint8)
     path = save(tmp_path, Image.fromarray(noise))
     path.write_bytes(path.read_bytes()[:5000])
@@ -156,6 +158,17 @@ def test_interrupts_are_not_swallowed(
 
     with pytest.raises(KeyboardInterrupt):
         TrOcrEngine.generate_ocr(save(tmp_path, Image.new("L", (40, 20))), options)
+
+
+class FakeRecognizer:
+    """Knows what it was asked for, and whether it was closed."""
+
+    def __init__(self, *asked: object) -> None:
+        self.asked = asked
+        self.closed = threading.Event()
+
+    def close(self) -> None:
+        self.closed.set()
 
 
 def fake_shared(monkeypatch: pytest.MonkeyPatch, shared: Callable[..., object]) -> None:
@@ -178,11 +191,55 @@ def test_a_model_that_does_not_load_is_an_error(
 
 
 def test_the_recognizer_is_chosen_by_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_shared(monkeypatch, lambda *args: args)
+    fake_shared(monkeypatch, FakeRecognizer)
 
-    assert engine.recognizer(TrOcrOptions()) == (None, "auto", 32, 1)
+    assert engine.recognizer(TrOcrOptions()).asked == (None, "auto", 32, 1)
     chosen = TrOcrOptions(model="folder", device="cpu", batch_size=8, beams=4)
-    assert engine.recognizer(chosen) == ("folder", "cpu", 8, 4)
+    assert engine.recognizer(chosen).asked == ("folder", "cpu", 8, 4)
+
+
+def test_ctrl_c_does_not_wait_for_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = FakeRecognizer()
+    fake_shared(monkeypatch, lambda *args: made)
+    began = threading.Event()
+
+    def read_page() -> None:
+        engine.recognizer(TrOcrOptions())
+        began.set()
+        made.closed.wait(60)
+
+    main = threading.get_ident()
+
+    def press_ctrl_c() -> None:
+        began.wait()
+        signal.pthread_kill(main, signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    threading.Thread(target=press_ctrl_c, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        _plugin.get_executor(None)(
+            use_threads=True,
+            max_workers=1,
+            progress_kwargs={},
+            task=read_page,
+            task_arguments=[()],
+        )
+
+    assert made.closed.is_set()
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_only_a_running_job_changes_ctrl_c() -> None:
+    seen = []
+    _plugin.get_executor(None)(
+        use_threads=True,
+        max_workers=1,
+        progress_kwargs={},
+        task=lambda: seen.append(signal.getsignal(signal.SIGINT)),
+        task_arguments=[()],
+    )
+    assert seen[0] is not signal.getsignal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_defaults_are_those_of_the_reader() -> None:
@@ -194,10 +251,11 @@ def test_defaults_are_those_of_the_reader() -> None:
 def test_orientation_and_skew_come_from_the_page(
     monkeypatch: pytest.MonkeyPatch, options: OcrOptions, tmp_path: Path
 ) -> None:
-    fake_shared(monkeypatch, lambda *args: "recognizer")
+    made = FakeRecognizer()
+    fake_shared(monkeypatch, lambda *args: made)
     monkeypatch.setattr(
         "ocrmypdf_trocr_mlx.orientation.find_orientation",
-        lambda image, recognizer: (270, 16.5) if recognizer == "recognizer" else (0, 0.0),
+        lambda image, recognizer: (270, 16.5) if recognizer is made else (0, 0.0),
     )
     monkeypatch.setattr("ocrmypdf_trocr_mlx.orientation.find_skew", lambda image: -1.5)
     path = save(tmp_path, Image.new("L", (40, 20)))
@@ -225,12 +283,23 @@ def test_diagnostics_are_named_after_document_and_page(
         assert len(overlay.getcolors(10000)) > 10  # text and boxes on white
 
 
+def test_diagnostics_that_cannot_be_written_cost_no_page(
+    fake_reader: FakeReader, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    options = make_options(diagnostics=tmp_path / "removed")
+    element, text = TrOcrEngine.generate_ocr(save(tmp_path, Image.new("1", (850, 550), 1)), options)
+
+    assert text == SIDECAR and element.words
+    assert "in-0003.png was not written: No such file" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"batch_size": "many"}, "--trocr-batch-size many: .*integer"),
         ({"batch_size": 0}, "--trocr-batch-size 0: .*greater than or equal to 1"),
         ({"min_confidence": 1.5}, "--trocr-min-confidence 1.5: .*less than or equal to 1"),
+        ({"model": ""}, "--trocr-model : .*at least 1 character"),
         ({"device": "tpu"}, "--trocr-device tpu: .*'auto', 'cpu' or 'gpu'"),
         ({"modle": "x"}, "Unknown option trocr_modle: choose from .*trocr_model"),
     ],
