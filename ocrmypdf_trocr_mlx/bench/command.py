@@ -109,7 +109,11 @@ def run(
                 if jobs is not None:
                     arguments = [*arguments, "--jobs", str(jobs)]
                 try:
-                    results.append(_run(document, name, arguments, Path(folder), nocase))
+                    result = _run(document, name, arguments, Path(folder), nocase)
+                    log.info(
+                        "%s", ", ".join(map(" ".join, zip(HEADERS, result.row(), strict=True)))
+                    )
+                    results.append(result)
                 except RuntimeError as e:
                     log.error("%s", e)
     return results

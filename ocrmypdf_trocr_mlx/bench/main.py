@@ -17,9 +17,9 @@ _NEEDED = ("img2pdf", "psutil", "rapidfuzz", "scipy")
 
 app = typer.Typer(
     name="score",
-    help="Compare engines on pages with truth: a folder of images, and beside each NAME.json, "
-    '{"image": FILE, "lines": [{"text": TEXT, "bbox": [x0, y0, x1, y1] or null, '
-    '"words": [{"text": TEXT, "bbox": [...]}] or null}]}.',
+    help="Compare engines on pages with truth: a folder of images, and beside each NAME.json "
+    'with "image", its file name, and "lines", a list of {"text", "bbox", "words"}; words are '
+    '{"text", "bbox"}, a bbox is left, top, right, bottom in pixels, and both may be null.',
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
