@@ -62,7 +62,7 @@ def options(source, pairs, tmp_path):
 
 
 def samples(source, pairs):
-    return load_dataset([pairs], LabelEncoder.from_folder(source), Limits(32)).samples
+    return load_dataset([pairs], LabelEncoder(source), Limits(32)).samples
 
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
@@ -236,7 +236,7 @@ def test_labels_outside_the_characters(options, pairs, tmp_path, caplog):
 
 
 def test_unknown_characters_are_told(source):
-    encode = LabelEncoder.from_folder(source)
+    encode = LabelEncoder(source)
     assert encode("ab 1") == [5, 6, 4, 32]
     with pytest.raises(UnknownCharacters, match="ß é"):
         encode("béßa")
@@ -244,7 +244,7 @@ def test_unknown_characters_are_told(source):
 
 def test_no_tokenizer(tmp_path):
     with pytest.raises(CheckpointError, match="no tokenizer that encodes"):
-        LabelEncoder.from_folder(tmp_path)
+        LabelEncoder(tmp_path)
 
 
 @pytest.mark.parametrize(

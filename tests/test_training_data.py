@@ -234,7 +234,7 @@ def test_empty_data(tmp_path):
 
 
 def test_lines_beyond_the_limits(tmp_path):
-    folder = write_pairs(tmp_path / "pairs", ["ab", "abcdefghi", "a" * 60])
+    folder = write_pairs(tmp_path / "pairs", ["ab", "abcdefghijklmnopq", "a" * 60])
     data = load_dataset([folder], encode, Limits(max_tokens=40, max_aspect=4))
     assert [s.text for s in data.samples] == ["ab"]
     assert "wider than 4 line heights" in data.summary()

@@ -133,7 +133,7 @@ def _read_data(
     options: FinetuneOptions, source: Path, checkpoint: Checkpoint
 ) -> tuple[list[Sample], list[Sample], int]:
     """Lines to learn from, lines to test on, and how many were skipped."""
-    encode = LabelEncoder.from_folder(source)
+    encode = LabelEncoder(source)
     processor = checkpoint.processor
     limits = Limits(
         checkpoint.config.decoder.max_position_embeddings,

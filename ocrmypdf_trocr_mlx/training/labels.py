@@ -21,11 +21,18 @@ class UnknownCharacters(ValueError):
 
 
 class LabelEncoder:
-    """Encodes text without special tokens."""
+    """Encodes text without special tokens; pickled, it is the folder's name."""
 
-    def __init__(self, encode: Callable[[str], list[int]], unknown: int | None):
-        self._encode = encode
-        self._unknown = unknown
+    def __init__(self, folder: Path):
+        """From the checkpoint's tokenizer.json, vocab.json and merges.txt, or sentencepiece.
+
+        Raises CheckpointError where there is none of them.
+        """
+        self._folder = folder
+        self._encode, self._unknown = _read(folder)
+
+    def __reduce__(self) -> tuple[type[LabelEncoder], tuple[Path]]:
+        return LabelEncoder, (self._folder,)
 
     def __call__(self, text: str) -> list[int]:
         """Token ids; raises UnknownCharacters."""
@@ -35,45 +42,46 @@ class LabelEncoder:
             raise UnknownCharacters("".join(sorted(found)))
         return ids
 
-    @classmethod
-    def from_folder(cls, folder: Path) -> LabelEncoder:
-        """From the checkpoint's tokenizer.json, vocab.json and merges.txt, or sentencepiece."""
-        try:
-            if (folder / "tokenizer.json").is_file():
-                return _from_json(folder / "tokenizer.json")
-            if (folder / "merges.txt").is_file():
-                return _from_bpe(folder)
-            if (folder / "sentencepiece.bpe.model").is_file():
-                return _from_sentencepiece(folder / "sentencepiece.bpe.model")
-        except CheckpointError:
-            raise
-        except Exception as e:  # tokenizers raises bare Exceptions
-            raise CheckpointError(f"{folder}: its tokenizer cannot be read: {e}") from e
-        raise CheckpointError(
-            f"{folder}: no tokenizer that encodes text: tokenizer.json, vocab.json with "
-            "merges.txt, or sentencepiece.bpe.model must lie beside the weights"
-        )
+
+# Encodes; the id of what is unknown, if there is one.
+_Encoding = tuple[Callable[[str], list[int]], int | None]
 
 
-def _from_json(path: Path) -> LabelEncoder:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    return LabelEncoder(
-        lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
-        tokenizer.token_to_id("<unk>"),
+def _read(folder: Path) -> _Encoding:
+    try:
+        if (folder / "tokenizer.json").is_file():
+            return _from_json(folder / "tokenizer.json")
+        if (folder / "merges.txt").is_file():
+            return _from_bpe(folder)
+        if (folder / "sentencepiece.bpe.model").is_file():
+            return _from_sentencepiece(folder / "sentencepiece.bpe.model")
+    except CheckpointError:
+        raise
+    except Exception as e:  # tokenizers raises bare Exceptions
+        raise CheckpointError(f"{folder}: its tokenizer cannot be read: {e}") from e
+    raise CheckpointError(
+        f"{folder}: no tokenizer that encodes text: tokenizer.json, vocab.json with "
+        "merges.txt, or sentencepiece.bpe.model must lie beside the weights"
     )
 
 
-def _from_bpe(folder: Path) -> LabelEncoder:
+def _from_json(path: Path) -> _Encoding:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    unknown = tokenizer.token_to_id("<unk>")
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids, unknown
+
+
+def _from_bpe(folder: Path) -> _Encoding:
     """RoBERTa's: bytes, so that nothing is unknown."""
     from tokenizers.implementations import ByteLevelBPETokenizer
 
     tokenizer = ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    return LabelEncoder(lambda text: tokenizer.encode(text, add_special_tokens=False).ids, None)
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids, None
 
 
-def _from_sentencepiece(path: Path) -> LabelEncoder:
+def _from_sentencepiece(path: Path) -> _Encoding:
     try:
         from sentencepiece import SentencePieceProcessor
     except ImportError:
@@ -88,4 +96,4 @@ def _from_sentencepiece(path: Path) -> LabelEncoder:
             _XLMR_UNKNOWN if i == unknown else i + _FAIRSEQ_OFFSET for i in processor.encode(text)
         ]
 
-    return LabelEncoder(encode, _XLMR_UNKNOWN)
+    return encode, _XLMR_UNKNOWN

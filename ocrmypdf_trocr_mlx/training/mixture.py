@@ -1,0 +1,81 @@
+"""Batches of real lines, augmented, and rendered ones, without end."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from .augment import augment
+from .batches import Batch, Frame
+from .dataset import Sample
+from .labels import LabelEncoder
+from .render import LineRenderer
+
+# No script has narrower characters, in pixels of the model's image.
+_LEAST_PITCH = 5
+# A rendered line that fills less of its batch's width is drawn anew, a few times.
+_LEAST_FILL, _TRIES = 0.45, 4
+_WIDEST = 1.3
+
+
+class Mixture:
+    """Batch i is drawn from the seed and i alone; `real_share` of its lines are samples."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        real_share: float,
+        renderer: LineRenderer,
+        encode: LabelEncoder,
+        frame: Frame,
+        seed: int,
+    ):
+        self._samples = list(samples)
+        self._real_share = real_share
+        self._renderer = renderer
+        self._encode = encode
+        self._frame = frame
+        self._seed = seed
+        widths = [frame.width_of(s.height, s.width) for s in self._samples]
+        self._members = {
+            width: [i for i, w in enumerate(widths) if w == width] for width in frame.widths
+        }
+
+    def batch(self, index: int) -> Batch:
+        rng = random.Random(f"{self._seed}/{index}")
+        noise = np.random.default_rng((self._seed, index))
+        frame = self._frame
+        below, width = rng.choice(list(itertools.pairwise([0, *frame.widths])))
+        longest = min(frame.max_tokens - 1, width // _LEAST_PITCH)
+        rows = frame.size_of(width)
+        lines = []
+        while len(lines) < rows:
+            if self._members[width] and rng.random() < self._real_share:
+                sample = self._samples[rng.choice(self._members[width])]
+                pixels, tokens = augment(sample.pixels, noise), list(sample.tokens)
+            else:
+                pixels, tokens = self._rendered(rng, below, width)
+            if len(tokens) <= longest:
+                lines.append((_squeezed(frame.fit(pixels), width), tokens))
+        return frame.assemble(lines, width, rows, longest)
+
+    def _rendered(self, rng: random.Random, below: int, width: int) -> tuple[np.ndarray, list[int]]:
+        """A line for a batch of this width, wider than `below` if its text is long enough."""
+        height = self._frame.processor.height
+        for _ in range(_TRIES):
+            aspect = rng.uniform(max(0.8, below / height), width / height)
+            pixels, text = self._renderer.line(rng, aspect)
+            fitted = self._frame.processor.fitted_width(*pixels.shape)
+            if _LEAST_FILL * below <= fitted <= _WIDEST * width:
+                break
+        return pixels, self._encode(text) if text else []
+
+
+def _squeezed(pixels: np.ndarray, width: int) -> np.ndarray:
+    if pixels.shape[1] <= width:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width, pixels.shape[0])))

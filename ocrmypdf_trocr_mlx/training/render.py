@@ -1,0 +1,156 @@
+"""Lines of text drawn in fonts, then printed and scanned (paper.py): images and what they say."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from .fonts import Font, FontSet
+from .paper import Paper
+from .texts import Texts
+
+# Lines are drawn at this size of font, in pixels, and scanned smaller.
+_SIZE = 44
+# Crops that hold no text, to be read as nothing.
+_EMPTY = 0.02
+# Shares of the lines: with parts of lines above or below, ruled, written thicker or thinner.
+_NEIGHBOURS, _RULED, _STROKE = 0.3, 0.12, 0.12
+# Widest gap that a tab becomes, in line heights: the recogniser cuts lines at wider ones.
+_WIDEST_GAP = 2.0
+# Of a line's height, with its margins, that a font's size is.
+_LEADING = 1.25
+
+
+@dataclass
+class _Word:
+    text: str
+    x: float
+    width: float
+
+
+class LineRenderer:
+    """Draws lines; all that is random comes from what `line` is given."""
+
+    def __init__(self, fonts: FontSet, texts: Texts):
+        self._fonts = fonts
+        self._texts = texts
+        self._paper = Paper()
+
+    def line(self, rng: random.Random, aspect: float) -> tuple[np.ndarray, str]:
+        """A grey line, uint8 (h, w) with h from 13 to 66, and its text.
+
+        It is about as wide as `aspect` line heights, or less where the text is short.
+        """
+        if rng.random() < _EMPTY:
+            return self._paper.empty(rng, aspect), ""
+        while True:
+            text = self._texts.draw(rng)
+            font = self._fonts.choose(rng, text.replace("\t", " "))
+            text = "".join(c for c in text if c == "\t" or c in font.characters)
+            words = self._set(rng, font, text, aspect * _LEADING * _SIZE)
+            if words:
+                break
+        ink = self._draw(rng, font, words)
+        return self._paper.scan(rng, ink, font.style), " ".join(w.text for w in words)
+
+    def _set(self, rng: random.Random, font: Font, text: str, room: float) -> list[_Word]:
+        """As many of the words as there is room for, each at its place; none if none fits."""
+        face = font.at(_SIZE)
+        space = face.getlength(" ") or 0.27 * _SIZE
+        space = max(0.16 * _SIZE, space * rng.uniform(0.8, 1.7))
+        spread = rng.choice((0.0, 0.0, 0.12, 0.3))
+        words: list[_Word] = []
+        x = 0.0
+        for i, cell in enumerate(text.split("\t")):
+            for j, word in enumerate(cell.split()):
+                gap = 0.0
+                if words:
+                    gap = space * rng.uniform(1 - spread, 1 + spread)
+                    if i and not j:
+                        gap = rng.uniform(0.7, _WIDEST_GAP) * _LEADING * _SIZE
+                width = face.getlength(word)
+                if x + gap + width > room:
+                    return words
+                words.append(_Word(word, x + gap, width))
+                x += gap + width
+        return words
+
+    def _draw(self, rng: random.Random, font: Font, words: list[_Word]) -> np.ndarray:
+        """The share of ink, uint8 (h, w): 255 where it is full."""
+        face = font.at(_SIZE)
+        ascent, descent = face.getmetrics()
+        ascent, descent = min(ascent, 2 * _SIZE), min(descent, _SIZE)
+        left, right = (rng.uniform(0.05, 0.5) * _SIZE for _ in range(2))
+        length = words[-1].x + words[-1].width
+        if rng.random() < 0.5:  # cut as tight as the letters are, or as the font is
+            boxes = [face.getbbox(w.text, anchor="ls") for w in words]
+            ascent = int(max(0.62 * _SIZE, -min(b[1] for b in boxes)))
+            descent = int(max(0.05 * _SIZE, max(b[3] for b in boxes)))
+        top, bottom = (rng.uniform(0.0, 0.22) * _SIZE for _ in range(2))
+        width, height = round(left + length + right), round(top + ascent + descent + bottom)
+        image = Image.new("L", (width, height))
+        draw = ImageDraw.Draw(image)
+        base = top + ascent
+        wobble = rng.uniform(0, 0.04) * _SIZE if font.style != "print" else 0.0
+        for word in words:
+            y = base + rng.gauss(0, wobble)
+            draw.text((left + word.x, y), word.text, font=face, fill=255, anchor="ls")
+        if rng.random() < _NEIGHBOURS:
+            self._neighbours(rng, draw, font, base, height)
+        if rng.random() < _RULED:
+            _rule(rng, draw, words, left, base, width, height)
+        ink = np.asarray(image)
+        if rng.random() < _STROKE:
+            change = cv2.dilate if rng.random() < 0.6 else cv2.erode
+            ink = np.asarray(change(ink, np.ones((2, 2), np.uint8)))
+        return ink
+
+    def _neighbours(
+        self, rng: random.Random, draw: ImageDraw.ImageDraw, font: Font, base: float, height: int
+    ) -> None:
+        """Feet of the line above and heads of the one below, at the edges."""
+        face = font.at(_SIZE)
+        ascent, descent = face.getmetrics()
+        reach = rng.uniform(0.02, 0.25) * _SIZE
+        above, below = reach - 0.3 * descent, height - reach + 0.8 * ascent
+        lead = 0.95 * (ascent + descent)
+        for y in (min(above, base - lead), max(below, base + lead)):
+            if rng.random() < 0.65:
+                text = self._texts.draw(rng).replace("\t", "  ")
+                text = "".join(c for c in text if c in font.characters)
+                x = rng.uniform(-3, 1) * _SIZE
+                draw.text((x, y), text, font=face, fill=255, anchor="ls")
+
+
+def _rule(
+    rng: random.Random,
+    draw: ImageDraw.ImageDraw,
+    words: list[_Word],
+    left: float,
+    base: float,
+    width: int,
+    height: int,
+) -> None:
+    """An underline, a form's rule, a cell's border, or uprights in the gaps of a table."""
+    ink, thick = rng.randint(140, 255), rng.randint(1, 3)
+    kind = rng.randrange(4)
+    if kind == 0:
+        word = rng.choice(words)
+        y = base + rng.uniform(0.05, 0.15) * _SIZE
+        draw.line((left + word.x, y, left + word.x + word.width, y), ink, thick)
+    elif kind == 1:
+        y = base + rng.uniform(0.08, 0.3) * _SIZE
+        draw.line((0, y, width, y), ink, thick)
+    elif kind == 2:
+        draw.line((0, height - 2, width, height - 2), ink, thick)
+        draw.line((2, 0, 2, height), ink, thick)
+    else:
+        for a, b in itertools.pairwise(words):
+            if b.x - a.x - a.width > 0.6 * _SIZE:
+                x = left + (a.x + a.width + b.x) / 2
+                draw.line((x, 0, x, height), ink, thick)

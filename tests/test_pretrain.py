@@ -1,0 +1,156 @@
+"""Training from nothing: rendered lines, and a run of a tiny model from end to end."""
+
+from __future__ import annotations
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from training_data import CHARACTERS as FEW
+from training_data import WORDS, write_checkpoint, write_pairs
+
+from ocrmypdf_trocr_mlx.checkpoints.load import load
+from ocrmypdf_trocr_mlx.training.batches import THIRDS, Frame
+from ocrmypdf_trocr_mlx.training.charset import CHARACTERS
+from ocrmypdf_trocr_mlx.training.errors import TrainingError
+from ocrmypdf_trocr_mlx.training.fonts import FontSet, load_fonts
+from ocrmypdf_trocr_mlx.training.labels import LabelEncoder
+from ocrmypdf_trocr_mlx.training.mixture import Mixture
+from ocrmypdf_trocr_mlx.training.pretrain import main
+from ocrmypdf_trocr_mlx.training.render import LineRenderer
+from ocrmypdf_trocr_mlx.training.texts import Texts, read_corpora
+
+TEXT = "the quick brown fox jumps over the lazy dog and so on to the end of it all\n" * 40
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,-"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A font whose letters are all full squares, 500 units wide and high; and a text."""
+    folder = tmp_path_factory.mktemp("fonts")
+    builder = FontBuilder(1000, isTTF=True)
+    names = [".notdef", "space", *(f"u{ord(c):04X}" for c in LETTERS)]
+    pen = TTGlyphPen(None)
+    for point in ((50, 0), (50, 500), (450, 500)):
+        (pen.moveTo if point == (50, 0) else pen.lineTo)(point)
+    pen.lineTo((450, 0))
+    pen.closePath()
+    square, empty = pen.glyph(), TTGlyphPen(None).glyph()
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({0x20: "space"} | {ord(c): f"u{ord(c):04X}" for c in LETTERS})
+    builder.setupGlyf({n: empty if n in (".notdef", "space") else square for n in names})
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (500, 50)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=800, sTypoDescender=-200)
+    builder.setupPost()
+    builder.save(folder / "squares.ttf")
+    (folder / "text.txt").write_text(TEXT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fonts(folder) -> FontSet:
+    return load_fonts([folder], CHARACTERS)
+
+
+def renderer(fonts: FontSet, characters: str = CHARACTERS) -> LineRenderer:
+    return LineRenderer(fonts, Texts([TEXT], characters))
+
+
+def test_labels_say_what_is_drawn(fonts):
+    """Every letter of the font is a square: as many dark runs in the middle row as letters."""
+    lines = renderer(fonts)
+    counted = 0
+    for seed in range(60):
+        font = fonts.choose(random.Random(seed), "fox")
+        words = lines._set(random.Random(seed), font, "brown\tfox jumps over", 2000)
+        assert [w.text for w in words] == ["brown", "fox", "jumps", "over"]
+        ink = lines._draw(random.Random(seed), font, words)
+        row = ink[np.argmax((ink > 128).sum(axis=1))] > 128
+        runs = int(np.diff(np.concatenate([[False], row]).astype(int)).clip(0).sum())
+        counted += runs == len("brownfoxjumpsover")
+    assert counted > 40  # others are ruled, or have a neighbour's letters in that row
+
+
+def test_lines_are_as_asked(fonts):
+    lines, empty = renderer(fonts), 0
+    for seed in range(150):
+        rng = random.Random(seed)
+        aspect = rng.uniform(1, 16)
+        pixels, text = lines.line(rng, aspect)
+        assert pixels.dtype == np.uint8
+        assert 13 <= pixels.shape[0] <= 66
+        assert pixels.shape[1] / pixels.shape[0] < 1.8 * aspect + 2
+        assert text == " ".join(text.split())
+        assert set(text) <= set(LETTERS + " ")
+        empty += not text
+    assert 0 < empty < 15
+
+
+def test_a_seed_makes_the_same_line(fonts):
+    a, b = (renderer(fonts).line(random.Random("7"), 9.0) for _ in range(2))
+    assert a[1] == b[1]
+    np.testing.assert_array_equal(a[0], b[0])
+
+
+def test_texts_keep_to_the_characters():
+    texts = Texts([TEXT], FEW)
+    drawn = [texts.draw(random.Random(seed)) for seed in range(500)]
+    assert set("".join(drawn)) <= set(FEW) | {"\t"}
+    assert len(set(drawn)) > 100
+    assert sum("\t" in text for text in drawn) > 10
+
+
+def test_no_fonts_and_no_texts(tmp_path):
+    with pytest.raises(TrainingError, match="no TrueType or OpenType font"):
+        load_fonts([tmp_path], CHARACTERS)
+    (tmp_path / "bad.ttf").write_bytes(b"no font")
+    with pytest.raises(TrainingError, match="no TrueType or OpenType font"):
+        load_fonts([tmp_path], CHARACTERS)
+    with pytest.raises(TrainingError, match="no such folder"):
+        load_fonts([tmp_path / "none"], CHARACTERS)
+    with pytest.raises(TrainingError, match="no text"):
+        read_corpora([tmp_path])
+
+
+def test_a_mixture_survives_the_way_to_a_worker(fonts, tmp_path):
+    """Pickled, it makes the same batches; their lines are legible and within their widths."""
+    source = write_checkpoint(tmp_path / "model")
+    checkpoint, encode = load(source), LabelEncoder(source)
+    processor, options = checkpoint.processor, checkpoint.options
+    frame = Frame(processor, 2, 2, 1, max_tokens=32, batch_size=4, parts=THIRDS)
+    mixture = Mixture([], 0.5, renderer(fonts, FEW), encode, frame, seed=3)
+    copy = pickle.loads(pickle.dumps(mixture))
+    widths = set()
+    for index in range(6):
+        batch, again = mixture.batch(index), copy.batch(index)
+        np.testing.assert_array_equal(batch.pixels, again.pixels)
+        np.testing.assert_array_equal(batch.targets, again.targets)
+        widths.add(batch.pixels.shape[2])
+        assert (batch.tokens[:, 0] == options.start).all()
+        assert ((batch.targets == options.eos[0]).sum(axis=1) == 1).all()
+    assert widths <= {48, 96, 144}
+    assert len(widths) > 1
+
+
+def test_pretrain_from_end_to_end(folder, tmp_path, capsys):
+    """Stopped at once and taken up, it writes a checkpoint that loads."""
+    pairs = write_pairs(tmp_path / "pairs", WORDS[:4])
+    (tmp_path / "characters.txt").write_text(FEW + "\n")
+    command = ["--out", tmp_path / "out", "--dev", pairs, "--real", pairs, "--fonts", folder]
+    command += ["--texts", folder, "--characters", tmp_path / "characters.txt", "--steps", 3]
+    command += ["--batch-size", 2, "--image", "24x144", "--patch", "24x4", "--dims", 32]
+    command += ["--heads", 2, "--encoder-layers", 1, "--decoder-layers", 1, "--device", "cpu"]
+    arguments = [str(word) for word in command]
+    assert main([*arguments, "--seconds", "0"]) == 0
+    assert "run it again to go on" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "config.json").exists()
+    assert main(arguments) == 0
+    assert "all: CER" in capsys.readouterr().out
+    assert load(tmp_path / "out").config.decoder.d_model == 32
+    assert main([*arguments, "--lr", "1e-5"]) == 1
+    assert "other settings (lr was '0.0007', is '1e-05')" in capsys.readouterr().err
