@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout, find_page_skew
 
-WORDS = "The quick brown fox jumps over a lazy dog while seven wizards pack my box".split()
+WORDS = "The quick brown fox jumps over a lazy dog while seven wizards pack my box".split()  # noqa: SIM905
 
 
 def page(width: int, height: int, ground: int = 255) -> tuple[Image.Image, ImageDraw.ImageDraw]:
