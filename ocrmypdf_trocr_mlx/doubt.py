@@ -14,7 +14,7 @@ from ocrmypdf_trocr_mlx.recognizer import Reading
 _SHORT = 2
 _STRICTER = 0.4
 # Letters lower than this share of the page's usual ones are mostly specks and stains.
-_SMALL = 0.45
+_SMALL = 0.6
 
 
 def is_doubtful(reading: Reading, size: float, usual_size: float, floor: float) -> bool:

@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def run_mlx(job: dict[str, Any], images: Images) -> Side:
         texts += [checkpoint.tokenizer.decode(hypothesis.tokens) for hypothesis in read_]
     return _side(
         "mlx",
-        version=f"MLX {mx.__version__}",
+        version=f"MLX {metadata.version('mlx')}",
         device="GPU" if on_gpu else "CPU",
         dtype="float16" if on_gpu else "float32",
         times=(imported - start, loaded - imported),
