@@ -52,7 +52,7 @@ class Mixture:
         below, width = rng.choice(list(itertools.pairwise([0, *frame.widths])))
         longest = min(frame.max_tokens - 1, width // _LEAST_PITCH)
         rows = frame.size_of(width)
-        lines = []
+        lines: list[tuple[np.ndarray, list[int]]] = []
         while len(lines) < rows:
             if self._members[width] and rng.random() < self._real_share:
                 sample = self._samples[rng.choice(self._members[width])]

@@ -10,7 +10,8 @@ from typing import Any
 import mlx.core as mx
 
 from ocrmypdf_trocr_mlx import backend
-from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
+from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, read_config
+from ocrmypdf_trocr_mlx.checkpoints.weights import Quantization
 
 from .batches import BatchSource
 from .dataset import Sample
@@ -37,8 +38,10 @@ class Session:
     workers: int | None = None
     seconds: float | None = None
 
-    def check_out(self, source: Path) -> None:
-        """Raise TrainingError where `out` would be overwritten with something else."""
+    def check(self, source: Path) -> None:
+        """Raise TrainingError where `out` would be overwritten, or `source` cannot be trained."""
+        if Quantization.of(read_config(source)) is not None:
+            raise TrainingError(f"{source}: is quantized: train the checkpoint it was made from")
         if self.out.exists() and not self.out.is_dir():
             raise TrainingError(f"{self.out}: is a file: give a folder to write to")
         state = self.out / "training" / "state.safetensors"
@@ -62,7 +65,7 @@ def train_to_product(
     `after` of what is returned is None where the training was interrupted: called again, it
     goes on.
     """
-    session.check_out(source)
+    session.check(source)
     trainer = Trainer(checkpoint.model, checkpoint.processor, recipe)
     evaluator = Evaluator(checkpoint, held_out, session.device)
 
