@@ -73,9 +73,18 @@ def test_text_and_places(tmp_path: Path) -> None:
     assert len(read) == len(LINES)
     assert difflib.SequenceMatcher(None, "\n".join(read), "\n".join(LINES)).ratio() > 0.96
 
-    found = words_in(out)
-    assert len(found) == len(truth)  # in reading order, one to one
-    for (word, x0, x1, baseline), (_, left, top, right, bottom) in zip(truth, found, strict=True):
-        assert left == pytest.approx(x0, abs=8), word
-        assert right == pytest.approx(x1, abs=8), word
-        assert top < baseline - 15 and baseline - 5 < bottom < baseline + 20, word
+    assert sum(lies_at(drawn, words_in(out)) for drawn in truth) > 0.9 * len(truth)
+
+
+def lies_at(
+    drawn: tuple[str, float, float, float], found: list[tuple[str, float, float, float, float]]
+) -> bool:
+    """Whether the word is in the PDF, at its place."""
+    word, x0, x1, baseline = drawn
+    return any(
+        text == word
+        and max(abs(left - x0), abs(right - x1)) < 8
+        and top < baseline - 15
+        and baseline - 5 < bottom < baseline + 20
+        for text, left, top, right, bottom in found
+    )
