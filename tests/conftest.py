@@ -41,15 +41,21 @@ class FakeReader:
         return fixed_page(*image.size)
 
 
+@pytest.fixture(autouse=True)
+def own_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the engine its reader back if a test loads `fake_reader_plugin` in this process."""
+    from ocrmypdf_trocr_mlx import engine
+
+    monkeypatch.setattr(engine, "page_reader", engine.page_reader)
+
+
 @pytest.fixture
 def fake_reader(monkeypatch: pytest.MonkeyPatch) -> FakeReader:
-    """Makes the engine read with a `FakeReader`, and find its checkpoint."""
+    """Makes the engine read with a `FakeReader`."""
     from ocrmypdf_trocr_mlx import engine
-    from ocrmypdf_trocr_mlx.checkpoints import resolve
 
     reader = FakeReader()
     monkeypatch.setattr(engine, "page_reader", lambda options: reader)
-    monkeypatch.setattr(resolve, "resolve", lambda name=None, **_: Path("checkpoint"))
     return reader
 
 

@@ -6,7 +6,6 @@ import importlib.util
 from pathlib import Path
 
 from ocrmypdf_trocr_mlx import engine
-from ocrmypdf_trocr_mlx.checkpoints import resolve
 
 _spec = importlib.util.spec_from_file_location("conftest", Path(__file__).with_name("conftest.py"))
 assert _spec is not None and _spec.loader is not None
@@ -14,4 +13,3 @@ _conftest = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_conftest)
 
 engine.page_reader = lambda options: _conftest.FakeReader()
-resolve.resolve = lambda name=None, **_: Path("checkpoint")
