@@ -41,6 +41,7 @@ LANGUAGES = frozenset({
 _FALLBACK_DPI = 300.0  # an image that does not tell: only the ratio to the page counts
 
 _in_use: weakref.WeakSet[Recognizer] = weakref.WeakSet()
+stopped = threading.Event()  # set by `stop`, cleared by the next job
 
 
 def recognizer(options: TrOcrOptions) -> Recognizer:
@@ -60,6 +61,7 @@ def recognizer(options: TrOcrOptions) -> Recognizer:
 
 def stop() -> None:
     """Make the pages that are being read fail soon; returns at once, for a signal handler."""
+    stopped.set()
     for used in list(_in_use):
         threading.Thread(target=used.close, daemon=True).start()
 
@@ -254,6 +256,8 @@ def _overlay_name(input_file: Path, options: OcrOptions) -> str:
 
 
 def _warn(input_file: Path, consequence: str, error: Exception) -> None:
+    if stopped.is_set():
+        raise error  # not the page's fault, and nobody waits for it
     log.warning(
         "Page %d could not be read, %s: %s: %s",
         _page_index(input_file) + 1,

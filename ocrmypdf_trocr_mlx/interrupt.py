@@ -11,6 +11,8 @@ from typing import Any
 
 from ocrmypdf.builtin_plugins.concurrency import StandardExecutor
 
+from ocrmypdf_trocr_mlx import engine
+
 
 class InterruptibleExecutor(StandardExecutor):
     """OCRmyPDF's executor, but on Ctrl-C no page is read to its end.
@@ -31,11 +33,10 @@ def _recognizers_end_on_interrupt() -> Iterator[None]:
         return
 
     def interrupted(number: int, frame: FrameType | None) -> None:
-        from ocrmypdf_trocr_mlx import engine
-
         engine.stop()
         before(number, frame)
 
+    engine.stopped.clear()
     signal.signal(signal.SIGINT, interrupted)
     try:
         yield

@@ -198,15 +198,25 @@ def test_the_recognizer_is_chosen_by_the_options(monkeypatch: pytest.MonkeyPatch
     assert engine.recognizer(chosen).asked == ("folder", "cpu", 8, 4)
 
 
-def test_ctrl_c_does_not_wait_for_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_does_not_wait_for_pages(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    options: OcrOptions,
+    tmp_path: Path,
+) -> None:
     made = FakeRecognizer()
     fake_shared(monkeypatch, lambda *args: made)
     began = threading.Event()
 
-    def read_page() -> None:
-        engine.recognizer(TrOcrOptions())
-        began.set()
-        made.closed.wait(60)
+    class Reader:
+        def read(self, image: Image.Image) -> None:
+            engine.recognizer(TrOcrOptions())
+            began.set()
+            made.closed.wait(60)
+            raise RuntimeError("the recognizer was closed")
+
+    monkeypatch.setattr(engine, "page_reader", lambda options: Reader())
+    path = save(tmp_path, Image.new("L", (40, 20)))
 
     main = threading.get_ident()
 
@@ -221,15 +231,17 @@ def test_ctrl_c_does_not_wait_for_pages(monkeypatch: pytest.MonkeyPatch) -> None
             use_threads=True,
             max_workers=1,
             progress_kwargs={},
-            task=read_page,
+            task=lambda: TrOcrEngine.generate_ocr(path, options),
             task_arguments=[()],
         )
 
     assert made.closed.is_set()
+    assert "could not be read" not in caplog.text  # it is no fault of the page
     assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_only_a_running_job_changes_ctrl_c() -> None:
+    engine.stopped.set()  # by an earlier job
     seen = []
     _plugin.get_executor(None)(
         use_threads=True,
@@ -238,6 +250,7 @@ def test_only_a_running_job_changes_ctrl_c() -> None:
         task=lambda: seen.append(signal.getsignal(signal.SIGINT)),
         task_arguments=[()],
     )
+    assert not engine.stopped.is_set()
     assert seen[0] is not signal.getsignal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
