@@ -10,8 +10,6 @@ import pypdfium2
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ocrmypdf_trocr_mlx.checkpoints import resolve
-
 DPI = 200
 LINES = (
     "The committee met in London on 14 March,",
@@ -20,9 +18,6 @@ LINES = (
     "Nobody objected; the work will begin",
     "before the end of next summer.",
 )
-
-bundled = Path(resolve.__file__).parent / resolve.BUNDLED / "config.json"
-pytestmark = pytest.mark.skipif(not bundled.exists(), reason="no bundled checkpoint in the tree")
 
 
 def draw_page() -> tuple[Image.Image, list[tuple[str, float, float, float]]]:
