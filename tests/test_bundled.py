@@ -7,7 +7,6 @@ from pathlib import Path
 
 import ocrmypdf
 import pypdfium2
-import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 DPI = 200
