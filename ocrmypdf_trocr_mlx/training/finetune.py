@@ -22,7 +22,8 @@ from .lora import add_lora
 from .session import Session, train_to_product
 from .trainer import Recipe, frame_of
 
-_LR, _LORA_LR = 1e-4, 1e-3
+# A tuned model forgets at higher rates before it has learned.
+_LR, _LORA_LR = 3e-5, 1e-3
 _WARMUP_SHARE = 0.1
 # Lines a little wider than the model's image are squeezed into it, others are left out.
 _SQUEEZE = 1.5
