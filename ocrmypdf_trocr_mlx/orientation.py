@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 from ocrmypdf_trocr_mlx.layout import find_layout, find_page_skew
 from ocrmypdf_trocr_mlx.reader import to_gray
@@ -15,13 +16,13 @@ SAMPLES = 8
 SCALE = 100.0
 
 
-def find_orientation(image: object, recognizer: Recognizer) -> tuple[int, float]:
+def find_orientation(image: Image.Image | np.ndarray, recognizer: Recognizer) -> tuple[int, float]:
     """(angle, confidence): turning the page clockwise by `angle` makes it upright.
 
     `angle`: 0, 90, 180 or 270.  `confidence`: 0 for a toss-up, above 14 when sure.  A few lines
     found on the page and on the page turned by 90 degrees are read both ways up.
     """
-    gray = to_gray(image)  # type: ignore[arg-type]
+    gray = to_gray(image)
     crops = {}
     for quarter in (0, 1):
         sample = _sample(np.ascontiguousarray(np.rot90(gray, -quarter)))
@@ -38,9 +39,9 @@ def find_orientation(image: object, recognizer: Recognizer) -> tuple[int, float]
     return best, SCALE * max(0.0, scores[best] - scores[second])
 
 
-def find_skew(image: object) -> float:
+def find_skew(image: Image.Image | np.ndarray) -> float:
     """Degrees counter-clockwise, in PIL's sense, that make the page upright."""
-    return find_page_skew(to_gray(image))  # type: ignore[arg-type]
+    return find_page_skew(to_gray(image))
 
 
 def _sample(gray: np.ndarray) -> list[np.ndarray]:

@@ -72,10 +72,12 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
         skew = 0.0
     ink = find_ink(resize(gray, scale), size)
     lines = find_text_lines(find_segments(ink.mask, size), ink.rules, size)
-    cut = lambda t: _cut_out(gray, ink.dark, t, scale, crop_height)  # noqa: E731
+
+    def cut(row: list[TextLine]) -> list[LinePart]:
+        return [_cut_out(gray, ink.dark, t, scale, crop_height) for t in row]
+
     blocks = [
-        [[[cut(t) for t in row] for row in paragraph] for paragraph in block]
-        for block in reading_order(lines)
+        [[cut(row) for row in paragraph] for paragraph in block] for block in reading_order(lines)
     ]
     return PageLayout(blocks, size / scale, skew, cv2.invertAffineTransform(turn))
 
