@@ -90,7 +90,8 @@ def run_torch(job: dict[str, Any], images: Images) -> Side:
     from ocrmypdf_trocr_mlx.checkpoints.load import read_parts
     from ocrmypdf_trocr_mlx.checkpoints.verify import full_width
 
-    _, processor, tokenizer, options = read_parts(folder)
+    _, processor, tokenizer, wanted = read_parts(folder)
+    options = dataclasses.replace(wanted, num_beams=1)
 
     def read(batch: Images) -> list[str]:
         rows = reference.generate(full_width(processor, batch), options)

@@ -44,15 +44,32 @@ class Reference:
             )
         return output.logits.float().cpu().numpy()
 
+    def states(self, pixels: np.ndarray) -> np.ndarray:
+        """Images (B, H, W, 3) -> what the encoder makes of them (B, S, D)."""
+        with torch().no_grad():
+            output = self._model.encoder(pixel_values=self._images(pixels))
+        return output.last_hidden_state.float().cpu().numpy()
+
     def generate(self, pixels: np.ndarray, options: GenerateOptions) -> list[list[int]]:
-        """Greedy tokens of each image, without the start token, up to the end token."""
+        """Tokens of each image, without the start token, up to the end token.
+
+        All options are named: what is not would come from the checkpoint's own files.
+        """
         with torch().no_grad():
             rows = self._model.generate(
                 self._images(pixels),
                 do_sample=False,
-                num_beams=1,
                 use_cache=True,
                 max_length=options.max_length,
+                min_length=options.min_length,
+                num_beams=options.num_beams,
+                length_penalty=options.length_penalty,
+                early_stopping=options.early_stopping,
+                no_repeat_ngram_size=options.no_repeat_ngram_size,
+                forced_bos_token_id=options.forced_bos_token_id,
+                forced_eos_token_id=list(options.forced_eos_token_id) or None,
+                suppress_tokens=list(options.suppress_tokens) or None,
+                begin_suppress_tokens=list(options.begin_suppress_tokens) or None,
                 decoder_start_token_id=options.start,
                 eos_token_id=list(options.eos) or None,
                 pad_token_id=options.pad,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def verify(source: Path, target: Path, images: Sequence[np.ndarray]) -> Verifica
     reference = Reference(filled_model(source))
     checkpoint = load(target)  # expanded: a CPU is slow at what is quantized
     pixels = full_width(checkpoint.processor, images)
-    options = checkpoint.options
+    options = dataclasses.replace(checkpoint.options, num_beams=1)
     rows = reference.generate(pixels, options)
     length = max(map(len, rows))
     tokens = np.full((len(rows), length), options.pad, np.int64)

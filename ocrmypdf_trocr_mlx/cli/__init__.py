@@ -11,7 +11,7 @@ import typer
 
 from ocrmypdf_trocr_mlx import __version__
 
-from . import archive, batch, bench, convert, doctor, finetune, inspect, read, score, watch
+from . import archive, batch, bench, convert, doctor, finetune, inspect, read, score, verify, watch
 from .common import FAILED, UNEXPECTED, UNUSABLE, complain
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ def _options(
 
 for module in (
     *(read, batch, archive, watch),
-    *(inspect, convert, finetune),
+    *(inspect, convert, verify, finetune),
     *(doctor, bench, score),
 ):
     module.register(app)
