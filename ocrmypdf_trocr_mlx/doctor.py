@@ -171,7 +171,7 @@ def _model(model: str | None) -> Check:
         return Check("model", "failed", str(e), cure)
     millions = found.parameters["total"] / 1e6
     stored = found.stored["dtype"]
-    return Check("model", "ok", f"{found.folder}, {millions:.1f} M parameters in {stored}")
+    return Check("model", "ok", f"{found.source}, {millions:.1f} M parameters in {stored}")
 
 
 def _reading(model: str | None, device: str) -> Check:

@@ -101,15 +101,15 @@ def load_processor(
     batch_size: int = 32,
     beams: int = 1,
     min_confidence: float = DEFAULT_MIN_CONFIDENCE,
-    revision: str | None = None,
 ) -> Processor:
-    """A processor for the bundled checkpoint, a checkpoint's folder, or a Hugging Face id.
+    """A processor for the bundled checkpoint, or the one that `model` names.
 
-    An id is downloaded the first time.  The model is loaded once for each checkpoint and kept.
-    Lines that are read on pages with less than `min_confidence` are left out.  Raises
-    ValueError, one line, for a checkpoint or a device that cannot be used.
+    That is a folder, a file of weights in one, or a Hugging Face id, which is downloaded the
+    first time; "id@revision" stays with that branch, tag or commit.  The model is loaded once
+    for each checkpoint and kept.  Lines that are read on pages with less than `min_confidence`
+    are left out.  Raises ValueError, one line, for a checkpoint or a device that cannot be used.
     """
-    folder = resolve(model, download=True, revision=revision)
+    folder = resolve(model, download=True)
     return Processor(shared(str(folder), device, batch_size, beams), min_confidence)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from ocrmypdf_trocr_mlx.checkpoints.convert import convert
+from ocrmypdf_trocr_mlx.checkpoints.describe import describe
 from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
 from ocrmypdf_trocr_mlx.checkpoints.images import ImageProcessor
 from ocrmypdf_trocr_mlx.checkpoints.load import load
@@ -253,8 +254,60 @@ def test_resolve(tmp_path):
     with pytest.raises(CheckpointError, match="no such checkpoint folder"):
         resolve(str(tmp_path / "absent"))
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="give the folder"):
+    with pytest.raises(CheckpointError, match="not a file of weights"):
         resolve(str(tmp_path / "file"))
+
+
+def shards(folder: Path, weights: dict[str, np.ndarray]) -> Path:
+    """Split model.safetensors in two, with an index as transformers writes it."""
+    (folder / "model.safetensors").unlink()
+    weight_map = {}
+    for i in range(2):
+        name = f"model-0000{i + 1}-of-00002.safetensors"
+        part = dict(list(weights.items())[i::2])
+        save_file(part, folder / name)
+        weight_map |= dict.fromkeys(part, name)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return index
+
+
+def test_sharded_weights(tmp_path):
+    expected = logits(write(tmp_path, published_weights()))
+    index = shards(tmp_path, published_weights())
+    np.testing.assert_array_equal(logits(tmp_path), expected)
+    (tmp_path / "model-00002-of-00002.safetensors").rename(tmp_path.parent / "away.safetensors")
+    with pytest.raises(CheckpointError, match=r"00002-of-00002\.safetensors is missing"):
+        load(tmp_path)
+    for text in (
+        '{"weight_map": {"a": "../away.safetensors"}}',
+        '{"weight_map": {"a": "/etc/passwd"}}',
+        '{"weight_map": ["a"]}',
+        '{"weight_map": {"a": 1}}',
+        "[]",
+        "{",
+    ):
+        index.write_text(text)
+        with pytest.raises(CheckpointError, match="index"):
+            load(tmp_path)
+
+
+def test_a_file_of_weights(tmp_path):
+    """A checkpoint may be named by one of its files: others beside it are not read."""
+    expected = logits(write(tmp_path, published_weights()))
+    save_file(published_weights(), tmp_path / "best.safetensors")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    file = resolve(str(tmp_path / "best.safetensors"))
+    np.testing.assert_array_equal(logits(file), expected)
+    convert(file, tmp_path / "converted", "float32")
+    np.testing.assert_array_equal(logits(tmp_path / "converted"), expected)
+    found = describe(file)
+    assert found.stored["files"] == ["best.safetensors"] and not any(
+        "pickled" in o for o in found.odd
+    )
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        load(file)
 
 
 def test_options():

@@ -20,6 +20,7 @@ from .weights import (
     Quantization,
     Weights,
     expand,
+    folder_of,
     read_weights,
     tie_published,
 )
@@ -40,7 +41,7 @@ def convert(
     bits: int | None = None,
     group_size: int = GROUP_SIZE,
 ) -> None:
-    """Write the checkpoint folder `source` to the new folder `target`, and load it once.
+    """Write the checkpoint `source` to the new folder `target`, and load it once.
 
     `dtype` is one of DTYPES, or "int8": matrices of 8 bits with a scale for each row, half the
     size of float16, that `load` expands.  With `bits`, 8 or 4, linear layers and the token table
@@ -108,7 +109,7 @@ def _write(source: Path, target: Path, config: dict[str, Any], weights: Weights)
         folder = Path(name) / target.name
         folder.mkdir()
         for pattern in _FILES:
-            for path in source.glob(pattern):
+            for path in folder_of(source).glob(pattern):
                 if path.name != "config.json" and not path.name.endswith(".index.json"):
                     shutil.copyfile(path, folder / path.name)
         text = json.dumps(config, indent=2, ensure_ascii=False)

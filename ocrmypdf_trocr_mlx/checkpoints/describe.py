@@ -17,7 +17,16 @@ from .convert import GROUP_SIZE
 from .images import ImageProcessor
 from .load import read_config, read_generation_config, read_parts
 from .tokens import Tokenizer
-from .weights import SCALE, Quantization, Weights, expand, read_weights, tie_published
+from .weights import (
+    SCALE,
+    Quantization,
+    Weights,
+    expand,
+    folder_of,
+    read_weights,
+    tie_published,
+    weight_files,
+)
 
 # (activation, learned positions, layernorm_embedding, scale_embedding) of published decoders.
 _FAMILIES = {
@@ -30,9 +39,9 @@ _TRANSFORMERS_MAX_LENGTH = 20
 
 @dataclass(frozen=True)
 class Description:
-    """Of a checkpoint folder; sizes in bytes, image sizes as (height, width)."""
+    """Of a checkpoint; sizes in bytes, image sizes as (height, width)."""
 
-    folder: str
+    source: str
     family: str
     family_note: str
     encoder: dict[str, Any]
@@ -46,30 +55,30 @@ class Description:
     odd: list[str]
 
 
-def describe(folder: Path) -> Description:
+def describe(source: Path) -> Description:
     """Describe a checkpoint without loading it as a model; raises CheckpointError."""
-    values, generation = read_config(folder), read_generation_config(folder)
-    config, processor, tokenizer, options = read_parts(folder)
+    values, generation = read_config(source), read_generation_config(source)
+    config, processor, tokenizer, options = read_parts(source)
     quantization = Quantization.of(values)
-    stored = read_weights(folder)
+    stored = read_weights(source)
     weights = tie_published(expand(stored, mx.float32, quantization))
     family, note = _FAMILIES.get(_traits(config.decoder), ("none", "a mixture of its own"))
     return Description(
-        folder=str(folder),
+        source=str(source),
         family=family,
         family_note=note,
         encoder=_encoder(config),
         decoder=_decoder(config, weights),
         image=_image(processor),
-        tokenizer=_tokenizer(folder, tokenizer),
+        tokenizer=_tokenizer(folder_of(source), tokenizer),
         generation=_generation(options),
-        stored=_stored(folder, stored, quantization),
+        stored=_stored(source, stored, quantization),
         parameters=_parameters(weights),
         memory=_memory(weights),
         odd=[
             *_odd_generation(values, generation, options),
             *_odd_tokens(config, tokenizer, options),
-            *_odd_files(folder, config, processor, family),
+            *_odd_files(source, config, processor, family),
         ],
     )
 
@@ -146,17 +155,16 @@ def _generation(options: GenerateOptions) -> dict[str, Any]:
     }
 
 
-def _stored(folder: Path, stored: Weights, quantization: Quantization | None) -> dict[str, Any]:
+def _stored(source: Path, stored: Weights, quantization: Quantization | None) -> dict[str, Any]:
     dtypes: dict[str, int] = {}
     for key, value in stored.items():
         if not key.endswith((SCALE, ".scales", ".biases")):
             name = str(value.dtype).removeprefix("mlx.core.")
             dtypes[name] = dtypes.get(name, 0) + value.size
-    kinds = ("*.safetensors", "pytorch_model*.bin")
-    files = sorted(path.name for kind in kinds for path in folder.glob(kind))
+    files = weight_files(source)
     return {
-        "files": files,
-        "bytes": sum((folder / name).stat().st_size for name in files),
+        "files": [path.name for path in files],
+        "bytes": sum(path.stat().st_size for path in files),
         "dtype": max(dtypes, key=lambda name: dtypes[name]),
         "quantization": None if quantization is None else quantization.to_dict(),
     }
@@ -211,9 +219,9 @@ def _odd_tokens(
 
 
 def _odd_files(
-    folder: Path, config: TrOCRConfig, processor: ImageProcessor, family: str
+    source: Path, config: TrOCRConfig, processor: ImageProcessor, family: str
 ) -> Iterator[str]:
-    if not any(folder.glob("*.safetensors")):
+    if not any(path.suffix == ".safetensors" for path in weight_files(source)):
         yield "weights only in pickled form: `trocr-mlx convert` makes safetensors of them"
     size = processor.center_crop or (processor.height, processor.width)
     if size != config.encoder.image_size:

@@ -19,7 +19,7 @@ from ocrmypdf_trocr_mlx.model.trocr import TrOCR
 from .errors import CheckpointError
 from .images import ImageProcessor
 from .tokens import Tokenizer
-from .weights import Quantization, cast, expand, read_weights, sanitize, tie
+from .weights import Quantization, cast, expand, folder_of, read_weights, sanitize, tie
 
 
 @dataclass(frozen=True)
@@ -34,48 +34,50 @@ class Checkpoint:
     name: str
 
 
-def load(folder: Path, dtype: mx.Dtype = mx.float32, *, keep_quantized: bool = False) -> Checkpoint:
+def load(source: Path, dtype: mx.Dtype = mx.float32, *, keep_quantized: bool = False) -> Checkpoint:
     """Load a TrOCR checkpoint in transformers' layout; raises CheckpointError, one line.
+
+    `source` is its folder, or a file of weights with the other files beside it.
 
     The weights are evaluated, so the model may be used by another thread than the caller's.
     Half precision is for GPUs: on a CPU it is many times slower than float32.  So are quantized
     layers, which are expanded unless they are to be kept.
     """
-    folder = Path(folder)
-    config, processor, tokenizer, options = read_parts(folder)
-    quantization = Quantization.of(read_config(folder))
-    model = _load_model(folder, config, quantization, dtype, keep_quantized)
-    return Checkpoint(model, processor, tokenizer, model.config, options, folder.name)
+    source = Path(source)
+    config, processor, tokenizer, options = read_parts(source)
+    quantization = Quantization.of(read_config(source))
+    model = _load_model(source, config, quantization, dtype, keep_quantized)
+    return Checkpoint(model, processor, tokenizer, model.config, options, source.name)
 
 
-def read_parts(folder: Path) -> tuple[TrOCRConfig, ImageProcessor, Tokenizer, GenerateOptions]:
+def read_parts(source: Path) -> tuple[TrOCRConfig, ImageProcessor, Tokenizer, GenerateOptions]:
     """All of a checkpoint but its weights; raises CheckpointError."""
-    values = read_config(folder)
+    folder, values = folder_of(source), read_config(source)
     try:
         config = TrOCRConfig.from_dict(values)
     except (ConfigError, TypeError, ValueError) as e:
         raise CheckpointError(f"{folder}: {e}") from e
-    options = GenerateOptions.from_config(values, read_generation_config(folder))
+    options = GenerateOptions.from_config(values, read_generation_config(source))
     processor = ImageProcessor.from_dict(
         _read_json(folder / "preprocessor_config.json"), config.encoder.patch_size[1]
     )
     return config, processor, Tokenizer.from_folder(folder), options
 
 
-def read_generation_config(folder: Path) -> dict[str, Any] | None:
+def read_generation_config(source: Path) -> dict[str, Any] | None:
     """generation_config.json, where there is one."""
-    path = folder / "generation_config.json"
+    path = folder_of(source) / "generation_config.json"
     return _read_json(path) if path.is_file() else None
 
 
 def _load_model(
-    folder: Path,
+    source: Path,
     config: TrOCRConfig,
     quantization: Quantization | None,
     dtype: mx.Dtype,
     keep_quantized: bool,
 ) -> TrOCR:
-    stored = read_weights(folder)
+    stored = read_weights(source)
     quantized = quantization if keep_quantized else None
     weights = cast(stored, dtype) if quantized else expand(stored, dtype, quantization)
     weights = sanitize(weights)
@@ -86,7 +88,7 @@ def _load_model(
     try:
         model = TrOCR(config)
     except ConfigError as e:
-        raise CheckpointError(f"{folder}: {e}") from e
+        raise CheckpointError(f"{source}: {e}") from e
     if quantized is not None:
         nn.quantize(
             model,
@@ -94,7 +96,7 @@ def _load_model(
             quantized.bits,
             class_predicate=lambda path, module: f"{path}.scales" in weights,
         )
-    _check(folder, dict(tree_flatten(model.parameters())), weights)
+    _check(source, dict(tree_flatten(model.parameters())), weights)
     model.load_weights(list(weights.items()))
     model.eval()
     # Streams belong to threads: what is left lazy here could not be evaluated in another.
@@ -102,7 +104,7 @@ def _load_model(
     return model
 
 
-def _check(folder: Path, expected: dict[str, mx.array], given: dict[str, mx.array]) -> None:
+def _check(source: Path, expected: dict[str, mx.array], given: dict[str, mx.array]) -> None:
     """Raise for missing, unexpected and ill-shaped weights, naming some of each."""
     problems = {
         "missing": sorted(expected.keys() - given.keys()),
@@ -115,16 +117,16 @@ def _check(folder: Path, expected: dict[str, mx.array], given: dict[str, mx.arra
     }
     found = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in problems.items() if keys]
     if found:
-        raise CheckpointError(f"{folder}: weights do not fit the model: {'; '.join(found)}")
+        raise CheckpointError(f"{source}: weights do not fit the model: {'; '.join(found)}")
 
 
 def _some(keys: list[str], limit: int = 8) -> str:
     return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(source: Path) -> dict[str, Any]:
     """config.json; raises CheckpointError where there is none."""
-    return _read_json(folder / "config.json")
+    return _read_json(folder_of(source) / "config.json")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -97,25 +97,25 @@ def torch() -> Any:
     return torch
 
 
-def pretrained_model(folder: Path) -> Any:
+def pretrained_model(source: Path) -> Any:
     """The model as users of transformers load it; None where transformers fails to."""
     torch()
     from transformers import VisionEncoderDecoderModel
 
-    if not (folder / "model.safetensors").is_file():
+    if not (source / "model.safetensors").is_file():
         return None
     try:
         model, info = VisionEncoderDecoderModel.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
+            source, local_files_only=True, output_loading_info=True
         )
     except Exception as e:  # whatever it stumbles over, `filled_model` goes another way
-        log.debug("transformers does not load %s: %s", folder, e)
+        log.debug("transformers does not load %s: %s", source, e)
         return None
     missing = [key for key in info["missing_keys"] if is_used(key)]
     return None if missing or info["unexpected_keys"] else model.float()
 
 
-def filled_model(folder: Path) -> Any:
+def filled_model(source: Path) -> Any:
     """The model built from its config, with weights filled in by name; float32.
 
     Raises CheckpointError where torch is missing or the weights do not fit.
@@ -123,8 +123,8 @@ def filled_model(folder: Path) -> Any:
     no_grad = torch().no_grad()
     from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 
-    values = read_config(folder)
-    stored = expand(read_weights(folder), mx.float32, Quantization.of(values))
+    values = read_config(source)
+    stored = expand(read_weights(source), mx.float32, Quantization.of(values))
     weights = {rename(k): v for k, v in stored.items() if is_used(k)}
     values.pop("quantization", None)
     model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig.from_dict(values))
@@ -139,5 +139,5 @@ def filled_model(folder: Path) -> Any:
             elif is_used(name):
                 missing.append(name)
     if missing:
-        raise CheckpointError(f"{folder}: transformers has other weights: {', '.join(missing[:5])}")
+        raise CheckpointError(f"{source}: transformers has other weights: {', '.join(missing[:5])}")
     return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,26 +40,52 @@ _OUTPUT = "decoder.output_projection.weight"
 _PUBLISHED_EMBEDDINGS = "decoder.model.decoder.embed_tokens.weight"
 
 
-def read_weights(folder: Path) -> Weights:
-    """All tensors of a checkpoint folder, from safetensors if there are any."""
-    for name, read in _READERS.items():
-        index = folder / f"{name}.index.json"
-        if (folder / name).is_file():
-            return read(folder / name)
-        if index.is_file():
-            weights: Weights = {}
-            for shard in _shards(index):
-                weights |= read(shard)
-            return weights
-    raise CheckpointError(f"{folder}: no weights: neither model.safetensors nor pytorch_model.bin")
+def folder_of(source: Path) -> Path:
+    """Where a checkpoint's other files lie: it is named by its folder, or by a file of weights."""
+    return source.parent if source.is_file() else source
 
 
-def _shards(index: Path) -> Iterator[Path]:
-    names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    for name in sorted(names):
-        if Path(name).name != name:
-            raise CheckpointError(f"{index}: shard {name!r} is not a file beside it")
-        yield index.parent / name
+def read_weights(source: Path) -> Weights:
+    """All tensors of a file of weights, or of a checkpoint folder: safetensors if it has any."""
+    weights: Weights = {}
+    for path in weight_files(source):
+        weights |= _READERS[path.suffix](path)
+    return weights
+
+
+def weight_files(source: Path) -> list[Path]:
+    """The files that `read_weights` reads: one, or the shards that an index names."""
+    if source.is_file():
+        if source.suffix not in _READERS:
+            kinds = " or ".join(_READERS)
+            raise CheckpointError(f"{source}: not a file of weights, which end in {kinds}")
+        return [source]
+    for name in _NAMES:
+        if (source / name).is_file():
+            return [source / name]
+        if (source / f"{name}{_INDEX}").is_file():
+            return _shards(source / f"{name}{_INDEX}")
+    raise CheckpointError(f"{source}: no weights: neither {' nor '.join(_NAMES)}")
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether `read_weights` would find something to read."""
+    return any((folder / f"{name}{end}").is_file() for name in _NAMES for end in ("", _INDEX))
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        paths = [index.parent / name for name in sorted(names)]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as e:
+        raise CheckpointError(f"{index}: not an index of weights: {e}") from e
+    for path in paths:
+        # A name that leads elsewhere would have any file of the user's read.
+        if path.parent != index.parent or path.suffix not in _READERS:
+            raise CheckpointError(f"{index}: {str(path)!r} is no file of weights beside it")
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing, and {index.name} names it")
+    return paths
 
 
 def _read_safetensors(path: Path) -> Weights:
@@ -187,4 +213,6 @@ def tie_published(weights: Weights) -> Weights:
     return kept
 
 
-_READERS = {"model.safetensors": _read_safetensors, "pytorch_model.bin": read_torch_file}
+_READERS = {".safetensors": _read_safetensors, ".bin": read_torch_file}
+_INDEX = ".index.json"
+_NAMES = ("model.safetensors", "pytorch_model.bin")

@@ -28,7 +28,8 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="Checkpoint: a folder or a Hugging Face name, by default the bundled one.",
+        help="Checkpoint: a folder, a file of weights in one, or a Hugging Face name "
+        "(NAME@REVISION for a certain version); by default the bundled one.",
     ),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU.")]
@@ -43,9 +44,6 @@ ConfidenceOption = Annotated[
 ]
 DpiOption = Annotated[
     float, typer.Option(min=30, max=1200, help="Resolution at which PDF pages are rendered.")
-]
-RevisionOption = Annotated[
-    str | None, typer.Option(metavar="REV", help="Version of a Hugging Face checkpoint.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

@@ -34,7 +34,6 @@ def convert(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare with the source in torch, if that is there.")
     ] = False,
-    revision: common.RevisionOption = None,
 ) -> None:
     """Convert any TrOCR checkpoint to safetensors of another precision.
 
@@ -48,7 +47,7 @@ def convert(
     from ocrmypdf_trocr_mlx.checkpoints.convert import convert
     from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 
-    folder = resolve(source, download=True, revision=revision)
+    folder = resolve(source, download=True)
     convert(folder, target, dtype, quantize)
     size = sum(path.stat().st_size for path in target.glob("*.safetensors"))
     typer.echo(f"{target}: {size / 1e6:.1f} MB of weights")

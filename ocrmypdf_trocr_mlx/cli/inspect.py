@@ -24,14 +24,13 @@ def inspect(
     model: Annotated[
         str, typer.Argument(metavar="NAME", help="Folder, Hugging Face name, or bundled.")
     ] = "bundled",
-    revision: common.RevisionOption = None,
     as_json: common.JsonOption = False,
 ) -> None:
     """Show a checkpoint's architecture, size, tokenizer and oddities."""
     from ocrmypdf_trocr_mlx.checkpoints.describe import describe
     from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 
-    found = describe(resolve(model, download=True, revision=revision))
+    found = describe(resolve(model, download=True))
     if as_json:
         common.emit(json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False) + "\n")
     else:
@@ -42,7 +41,7 @@ def _show(found: Description) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=found.folder, show_header=False, title_justify="left")
+    table = Table(title=found.source, show_header=False, title_justify="left")
     table.add_row("family", f"{found.family}: {found.family_note}")
     for name in ("encoder", "decoder", "image", "tokenizer", "generation", "stored"):
         table.add_row(name, _words(getattr(found, name)))

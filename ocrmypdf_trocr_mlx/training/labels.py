@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
+from ocrmypdf_trocr_mlx.checkpoints.weights import folder_of
 
 # sentencepiece's ids moved as fairseq does; its id for unknown text is XLM-R's <unk>.
 _FAIRSEQ_OFFSET = 1
@@ -29,7 +30,7 @@ class LabelEncoder:
         Raises CheckpointError where there is none of them.
         """
         self._folder = folder
-        self._encode, self._unknown = _read(folder)
+        self._encode, self._unknown = _read(folder_of(folder))
 
     def __reduce__(self) -> tuple[type[LabelEncoder], tuple[Path]]:
         return LabelEncoder, (self._folder,)

@@ -13,6 +13,7 @@ from ocrmypdf_trocr_mlx.checkpoints.load import load
 from ocrmypdf_trocr_mlx.checkpoints.weights import (
     SCALE,
     Weights,
+    folder_of,
     is_used,
     read_weights,
     rename,
@@ -55,9 +56,10 @@ def write_product(source: Path, weights: Weights, out: Path) -> None:
     with tempfile.TemporaryDirectory(dir=out, prefix=".product-") as name:
         folder = Path(name)
         mx.save_safetensors(str(folder / _WEIGHTS), named, {"format": "pt"})
+        beside = folder_of(source)
         for file in _FILES:
-            if (source / file).is_file():
-                shutil.copyfile(source / file, folder / file)
+            if (beside / file).is_file():
+                shutil.copyfile(beside / file, folder / file)
         load(folder)
         for file in (_WEIGHTS, *_FILES):
             if (folder / file).is_file():
