@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
 import json
 import resource
@@ -77,10 +78,13 @@ def run_torch(job: dict[str, Any], images: Images) -> Side:
     )
 
     library = torch()
-    import transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder  # noqa: F401
-
+    # transformers imports these when it loads a model: that is not the model's time.
+    for name in ("vision_encoder_decoder", "vit", "deit", "trocr"):
+        importlib.import_module(f"transformers.models.{name}.modeling_{name}")
     device = _torch_device(library, job["device"])
     on_gpu = device != "cpu"
+    # As many threads as MLX has: torch counts processors that a container may not use.
+    library.set_num_threads(min(library.get_num_threads(), backend.available_cpus()))
     folder = Path(job["folder"])
     imported = time.perf_counter()
     model = pretrained_model(folder)

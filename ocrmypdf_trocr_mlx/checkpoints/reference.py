@@ -124,8 +124,12 @@ def filled_model(source: Path) -> Any:
     from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 
     values = read_config(source)
-    stored = expand(read_weights(source), mx.float32, Quantization.of(values))
-    weights = {rename(k): v for k, v in stored.items() if is_used(k)}
+    quantization = Quantization.of(values)
+    weights = {
+        rename(k): v
+        for k, v in expand(read_weights(source), mx.float32, quantization).items()
+        if is_used(k)
+    }
     values.pop("quantization", None)
     model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig.from_dict(values))
     missing = []
@@ -135,7 +139,10 @@ def filled_model(source: Path) -> Any:
             if key not in weights and key in (_OUTPUT, _EMBEDDINGS):
                 key = _EMBEDDINGS if key == _OUTPUT else _OUTPUT
             if key in weights:
-                parameter.copy_(torch().from_numpy(np.array(weights[key])))
+                # Let go of at once, but for a table that may serve twice: memory is measured.
+                shared = key in (_OUTPUT, _EMBEDDINGS)
+                value = weights[key] if shared else weights.pop(key)
+                parameter.copy_(torch().from_numpy(np.array(value)))
             elif is_used(name):
                 missing.append(name)
     if missing:
