@@ -10,16 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from safetensors.numpy import save_file
 
 from ocrmypdf_trocr_mlx.checkpoints.convert import convert
 from ocrmypdf_trocr_mlx.checkpoints.describe import describe
 from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
-from ocrmypdf_trocr_mlx.checkpoints.images import ImageProcessor
 from ocrmypdf_trocr_mlx.checkpoints.load import load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
-from ocrmypdf_trocr_mlx.checkpoints.tokens import Tokenizer
 from ocrmypdf_trocr_mlx.checkpoints.weights import expand, read_weights
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions
 
@@ -321,93 +318,3 @@ def test_options():
     # generation_config.json replaces what config.json says, but for the tokens.
     options = GenerateOptions.from_config(tuned, {"max_length": 512})
     assert (options.max_length, options.num_beams, options.start) == (30, 1, 2)
-
-
-def lines() -> list[Image.Image]:
-    random = np.random.default_rng(3)
-    sizes = [(40, 700), (64, 64), (20, 301)]
-    return [Image.fromarray(random.integers(0, 256, (*s, 3), dtype=np.uint8)) for s in sizes]
-
-
-@pytest.mark.parametrize("resample", [2, 3])
-@pytest.mark.parametrize("size", [384, {"height": 48, "width": 96}])
-def test_images_equal_transformers(size, resample):
-    pil = pytest.importorskip(
-        "transformers.models.vit.image_processing_pil_vit", reason="needs transformers 5"
-    )
-    config = {"size": size, "resample": resample, "image_mean": [0.5, 0.4, 0.3]}
-    reference = pil.ViTImageProcessorPil(**config, image_std=[0.5, 0.5, 0.2])
-    ours = ImageProcessor.from_dict({**config, "image_std": [0.5, 0.5, 0.2]})
-    expected = np.asarray(reference(lines(), return_tensors="np")["pixel_values"])
-    np.testing.assert_array_equal(ours(lines()).transpose(0, 3, 1, 2), expected)
-
-
-def test_grey_lines_have_one_channel():
-    processor = ImageProcessor(48, 96)
-    grey = [line.convert("L") for line in lines()]
-    got = processor(grey)
-    assert got.shape == (3, 48, 96, 1)
-    np.testing.assert_array_equal(got, processor([line.convert("RGB") for line in grey])[..., :1])
-
-
-def test_aspect_is_kept_and_padded_with_paper():
-    processor = ImageProcessor(48, 768, patch_width=8, pad_to_aspect=True)
-    black = np.zeros((24, 50), np.uint8)
-    got = processor([black])
-    assert got.shape == (1, 48, 104, 1)
-    assert (got[:, :, :100] == -1).all() and (got[:, :, 100:] == 1).all()
-    assert processor([black, np.zeros((10, 400), np.uint8)]).shape == (2, 48, 768, 1)
-    assert processor.padded_width(48, 1) == 8
-
-
-def test_byte_level_tokens(tmp_path):
-    # GPT-2 writes a blank as U+0120, and é is two bytes, here in two tokens.
-    tokens = ["<s>", "<pad>", "</s>", "<unk>", "caf", "Ã", "©", "Ġau", "<mask>"]
-    (tmp_path / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
-    tokenizer = Tokenizer.from_folder(tmp_path)
-    ids = [0, 4, 5, 6, 7, 2, 99]
-    assert tokenizer.decode(ids) == "café au"
-    assert tokenizer.pieces(ids) == ["", "caf", "", "é", " au", "", ""]
-    assert tokenizer.decode([4, 5]) == "caf\ufffd"
-
-
-def test_sentencepiece_tokens(tmp_path):
-    def message(piece: str) -> bytes:
-        data = piece.encode()
-        body = b"\x0a" + bytes([len(data)]) + data + b"\x15" + b"\0\0\0\0"  # text, score
-        return b"\x0a" + bytes([len(body)]) + body
-
-    pieces = ["<unk>", "<s>", "</s>", "\u2581The", "\u2581", "cat"]
-    trainer = b"\x12\x03abc"
-    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"".join(map(message, pieces)) + trainer)
-    tokenizer = Tokenizer.from_folder(tmp_path)
-    # XLM-R's ids: sentencepiece's plus one.
-    assert tokenizer.decode([0, 4, 5, 6, 2, 64010]) == "The cat"
-    assert tokenizer.pieces([4, 5, 6]) == ["The", " ", "cat"]
-
-
-@pytest.mark.parametrize("kind", ["characters", "bytes", "unigram"])
-def test_tokenizer_json_decodes_as_tokenizers_does(tmp_path, kind):
-    library = pytest.importorskip("tokenizers")
-    text = "Señor Müller paid 12 € — twice."
-    if kind == "characters":
-        vocabulary = {c: i for i, c in enumerate(sorted(set(text)))}
-        built = library.Tokenizer(library.models.WordLevel(vocabulary, unk_token=" "))
-        built.pre_tokenizer = library.pre_tokenizers.Split(library.Regex(r"[\s\S]"), "isolated")
-        built.decoder = library.decoders.Fuse()
-    elif kind == "bytes":
-        alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
-        built = library.Tokenizer(library.models.BPE({c: i for i, c in enumerate(alphabet)}, []))
-        built.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-        built.decoder = library.decoders.ByteLevel()
-    else:
-        pieces = [("<unk>", 0.0), ("\u2581", -2.0), *((c, -3.0) for c in sorted(set(text)))]
-        built = library.Tokenizer(library.models.Unigram(pieces, 0))
-        built.pre_tokenizer = library.pre_tokenizers.Metaspace()
-        built.decoder = library.decoders.Metaspace()
-    built.add_special_tokens(["</s>"])
-    built.save(str(tmp_path / "tokenizer.json"))
-    ids = [*built.encode(text).ids, built.token_to_id("</s>")]
-    tokenizer = Tokenizer.from_folder(tmp_path)
-    assert tokenizer.decode(ids) == text == built.decode(ids)
-    assert len(tokenizer.pieces(ids)) == len(ids)

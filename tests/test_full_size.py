@@ -128,7 +128,7 @@ SEARCHES = {
 IMAGES = 3
 MAX_LENGTH = 24
 # Weights that make different images read differently, and texts end now and then.
-CROSS_GAIN = 6.0
+CROSS_GAIN = 3.0
 END_GAIN = 5.0
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from PIL import Image
 from test_checkpoints import CONFIG, published_weights, write
 from typer.testing import CliRunner
 
-from ocrmypdf_trocr_mlx.bench.speed import Comparison, Side
+from ocrmypdf_trocr_mlx.bench.speed import Comparison, Side, plot
 from ocrmypdf_trocr_mlx.cli import app
 
 
@@ -42,6 +43,15 @@ def test_against_torch(model) -> None:
         assert set(found[name]["ms"]) == {"1", "8", "32"}
         assert found[name]["ms"]["1"] > 0 and found[name]["peak_memory"] > 10e6
     assert "load" in found["ratios"]
+
+
+def test_plot(tmp_path) -> None:
+    pytest.importorskip("matplotlib", reason="drawing needs matplotlib")
+    plot(Comparison(1, side("mlx", 1.0), side("torch", 4.0), 1.0), tmp_path / "a.png")
+    plot(Comparison(1, side("mlx", 1.0), None, None), tmp_path / "b.png")
+    with Image.open(tmp_path / "a.png") as both, Image.open(tmp_path / "b.png") as one:
+        assert both.format == one.format == "PNG" and min(both.size) > 200
+        assert both.tobytes() != one.tobytes()
 
 
 def test_alone(model, tmp_path, monkeypatch) -> None:
