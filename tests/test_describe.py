@@ -52,12 +52,13 @@ def test_sizes(tmp_path) -> None:
 
 
 def test_what_is_odd(tmp_path) -> None:
-    config = {**CONFIG, "num_beams": 4, "max_length": 20}
+    config = {**CONFIG, "num_beams": 4, "max_length": 20, "repetition_penalty": 1.3}
     found = describe(write(tmp_path, published_weights(), config))
     odd = "\n".join(found.odd)
     for said in (
         "cut its text after 20 tokens",
         "4 beams",
+        "repetition_penalty=1.3 is ignored",
         "starts with the token that also ends it (2)",
         "16 x 32",
     ):

@@ -11,7 +11,7 @@ from typing import Any
 import mlx.core as mx
 
 from ocrmypdf_trocr_mlx.model.config import DecoderConfig, TrOCRConfig
-from ocrmypdf_trocr_mlx.model.options import GenerateOptions
+from ocrmypdf_trocr_mlx.model.options import GenerateOptions, ignored
 
 from .convert import GROUP_SIZE
 from .images import ImageProcessor
@@ -202,6 +202,8 @@ def _odd_generation(
         yield f"text starts with the token that also ends it ({options.start})"
     if options.num_beams > 1:
         yield f"it asks for {options.num_beams} beams: slower; --beams decides when reading"
+    for name, value in ignored(source).items():
+        yield f"{name}={value} is ignored here: transformers may read otherwise"
     if not options.eos:
         yield "no end token: every text runs to its maximal length"
 

@@ -73,7 +73,9 @@ class GenerateOptions:
             _MEANINGLESS_MAX_LENGTH,
         ):
             sources = [{k: v for k, v in s.items() if k != "max_length"} for s in sources]
-        _warn_unsupported(sources)
+        for source in sources:
+            for name, value in ignored(source).items():
+                log.warning("generation parameter %s=%r is ignored", name, value)
 
         def find(name: str, *more: Mapping[str, Any]) -> Any:
             return next((s[name] for s in [*sources, *more] if s.get(name) is not None), None)
@@ -121,8 +123,10 @@ class GenerateOptions:
         return False
 
 
-def _warn_unsupported(sources: Iterable[Mapping[str, Any]]) -> None:
-    for source in sources:
-        for name, off in _UNSUPPORTED.items():
-            if source.get(name, off) not in (off, None):
-                log.warning("generation parameter %s=%r is ignored", name, source[name])
+def ignored(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters in a configuration that would change the reading, and do not here."""
+    return {
+        name: source[name]
+        for name, off in _UNSUPPORTED.items()
+        if source.get(name, off) not in (off, None)
+    }
