@@ -77,10 +77,13 @@ def _load_model(
     dtype: mx.Dtype,
     keep_quantized: bool,
 ) -> TrOCR:
-    stored = read_weights(source)
     quantized = quantization if keep_quantized else None
-    weights = cast(stored, dtype) if quantized else expand(stored, dtype, quantization)
-    weights = sanitize(weights)
+    # No name for what was read: with one, each part of a fused projection would stay in memory.
+    weights = sanitize(
+        cast(read_weights(source), dtype)
+        if quantized
+        else expand(read_weights(source), dtype, quantization)
+    )
     tied = tie(weights)
     config = dataclasses.replace(
         config, decoder=dataclasses.replace(config.decoder, tie_word_embeddings=tied)
