@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ pytest.importorskip("psutil", reason="needs the extra bench")
 pytest.importorskip("rapidfuzz", reason="needs the extra bench")
 pytest.importorskip("scipy", reason="needs the extra bench")
 
-from ocrmypdf_trocr_mlx.bench import command, engines, pages, turned
+from ocrmypdf_trocr_mlx.bench import command, engines, lines, pages, turned
 from ocrmypdf_trocr_mlx.orientation import find_skew
+from ocrmypdf_trocr_mlx.recognizer.reading import Reading, ReadWord
+from ocrmypdf_trocr_mlx.training.data import Line, Problem
 
 FAKE = str(Path(__file__).with_name("fake_reader_plugin.py"))
 
@@ -167,3 +170,31 @@ def test_bad_input_is_one_line(arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+class Misreader:
+    """Reads every line as "Hello", at once."""
+
+    def submit(self, crop: np.ndarray) -> Future[Reading]:
+        future: Future[Reading] = Future()
+        future.set_result(Reading((ReadWord("Hello", 0, 1, 1.0),)))
+        return future
+
+
+def test_lines_are_counted_by_source():
+    crop = np.zeros((8, 8), np.uint8)
+    found = [
+        Line("1", "Hello", crop, source="a"),
+        Line("2", "hallo", crop, source="a"),
+        Line("3", "Help", crop, source="b"),
+        Problem("4", "no text", source="b"),
+        Line("5", "", crop, source="a"),
+    ]
+    scored = lines.score_lines(found, Misreader(), limit=2, nocase=False)
+    assert scored == {
+        "a": lines.Source(lines=2, exact=1, characters=10, errors=2),
+        "b": lines.Source(lines=1, exact=0, characters=4, errors=2, unreadable=1),
+    }
+    assert lines.rows(scored)[0] == ["a", "2", "10", "20.00", "50.00", "0"]
+    folded = lines.score_lines(found, Misreader(), limit=None, nocase=True)
+    assert folded["a"].errors == 1 + 5

@@ -103,6 +103,30 @@ def layout(
 
 
 @app.command()
+def lines(
+    source: Annotated[Path, typer.Argument(help="Lines with their text, as finetune takes them.")],
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="The first N lines of each source.")
+    ] = None,
+    nocase: NoCase = False,
+    model: Model = None,
+    device: Device = "auto",
+    json_file: Json = None,
+) -> None:
+    """Read single lines: character errors by the source that a manifest names."""
+    import dataclasses
+
+    from ocrmypdf_trocr_mlx.recognizer import shared
+    from ocrmypdf_trocr_mlx.training.data import read_lines
+
+    from . import lines as bench
+
+    scored = bench.score_lines(read_lines(source), shared(model, device), limit, nocase)
+    figures = [{"source": name, **dataclasses.asdict(found)} for name, found in scored.items()]
+    _report(list(bench.HEADERS), bench.rows(scored), figures, json_file)
+
+
+@app.command()
 def turned(
     folders: Folders,
     limit: Limit = None,
