@@ -223,8 +223,10 @@ def test_transformers_loads_the_product(options):
 def test_labels_outside_the_characters(options, pairs, tmp_path, caplog):
     folder = write_pairs(tmp_path / "more", ["river", "Über", "stone"])
     result = run(dataclasses.replace(options, data=[folder], epochs=1))
-    assert (result.lines, result.skipped) == (2, 1)
-    assert "1 of 3 lines skipped: 1: characters outside the model's set: Ü" in caplog.text
+    assert (result.lines, result.skipped, result.others) == (2, 1, 0)
+    assert "characters outside the model's set: Ü" in result.reasons
+    assert "001.png" in result.reasons
+    assert "1 of 3 lines left out: 1: characters outside the model's set: Ü" in caplog.text
     assert "001.png" in caplog.text
     with pytest.raises(TrainingError, match=r"001\.png: characters outside"):
         run(

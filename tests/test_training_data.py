@@ -14,7 +14,7 @@ from PIL import Image
 from training_data import render, write_pairs
 
 from ocrmypdf_trocr_mlx.training.crop import cut_line
-from ocrmypdf_trocr_mlx.training.data import Line, Problem, read_lines
+from ocrmypdf_trocr_mlx.training.data import Line, Problem, read_labels, read_lines
 from ocrmypdf_trocr_mlx.training.dataset import Limits, Sample, load_dataset, split
 from ocrmypdf_trocr_mlx.training.errors import TrainingError
 
@@ -206,7 +206,10 @@ def test_tar(tmp_path):
     (line,) = lines(path)
     assert (line.text, line.page, line.source) == ("one", "p1", "s")
     np.testing.assert_array_equal(line.pixels, np.asarray(render("one")))
-    assert "no such image" in problems(path)[0]
+    capitals, outside = problems(path)
+    assert "in capitals whatever the image shows" in capitals
+    assert "no such image" in outside
+    assert [f.text for f in read_labels(path) if isinstance(f, Line)] == ["one", "ONE"]
 
 
 def test_what_is_no_source(tmp_path):
@@ -241,6 +244,19 @@ def test_lines_beyond_the_limits(tmp_path):
     assert "more than 38 tokens" in data.summary()
     with pytest.raises(TrainingError, match=r"001\.png.*wider"):
         load_dataset([folder], encode, Limits(40, 4), refuse_bad=True)
+
+
+def test_one_source_of_several(tmp_path):
+    """Lines of the others are counted and not looked at, be they good or bad."""
+    folder = write_pairs(tmp_path / "pairs", ["one", "two", "three", "four"])
+    rows = ["image,text,source", "000.png,one,a", "001.png,two,b", "002.png,,a", "no.png,x,b"]
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    data = load_dataset([folder], encode, Limits(32), only=["a"])
+    assert [s.text for s in data.samples] == ["one"]
+    assert [p.name for p in data.problems] == [str(folder / "002.png")]
+    assert data.sources == {"a": 2, "b": 2}
+    with pytest.raises(TrainingError, match="no line is of source c: there are a, b"):
+        load_dataset([folder], encode, Limits(32), only=["a", "c"])
 
 
 def test_whole_pages_are_held_out():

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -47,6 +47,18 @@ def finetune(
     holdout: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the data to test on, without --dev.")
     ] = 0.1,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Only lines of this source, as a manifest's column 'source' names it; may be "
+            "given several times.",
+        ),
+    ] = None,
+    bad_lines: Annotated[
+        Literal["skip", "refuse"],
+        typer.Option(help="Lines of no use: leave them out and name them, or stop at the first."),
+    ] = "skip",
     lora: Annotated[
         bool, typer.Option("--lora", help="Train small matrices beside the weights: less memory.")
     ] = False,
@@ -76,6 +88,8 @@ def finetune(
         model=str(resolve(model, download=True)),
         dev=dev or (),
         holdout=holdout,
+        only=only or (),
+        bad_lines=bad_lines,
         lora=_RANK if lora else 0,
         epochs=epochs,
         batch_size=batch_size,
@@ -97,9 +111,12 @@ def _summary(result: FinetuneResult) -> str:
     if not result.finished:
         return f"stopped at step {result.step} of {result.steps}: run it again to go on"
     rates = [f"{e.cer:.2%}" for e in (result.before, result.after) if e is not None]
+    skipped = f"\nleft out, {result.skipped}: {result.reasons}" if result.skipped else ""
+    others = f"\nof other sources, {result.others}" if result.others else ""
     return (
-        f"{result.out}: trained on {result.lines} lines ({result.skipped} were of no use); "
+        f"{result.out}: trained on {result.lines} lines; "
         f"character error rate on {result.held_out} others: {' before, '.join(rates)} after"
+        f"{skipped}{others}"
     )
 
 

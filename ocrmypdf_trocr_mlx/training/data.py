@@ -41,6 +41,7 @@ class Line:
     """A line of text: grey image, uint8 (h, w), and what it says, normalised.
 
     `page` names the page it comes from, or is empty; `source` is the manifest's, or empty.
+    `capitals`: the text is all in capitals whatever the image shows (see case.py).
     """
 
     name: str
@@ -48,24 +49,50 @@ class Line:
     pixels: np.ndarray
     page: str = ""
     source: str = ""
+    capitals: bool = False
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A line that cannot be used: where it is, and why."""
+    """A line that cannot be used: where it is, and why; `source` as a Line's."""
 
     name: str
     reason: str
+    source: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A line of a manifest."""
+
+    image: str
+    text: str
+    page: str
+    source: str
+    capitals: bool
 
 
 Found = Iterator[Line | Problem]
 
 
 def read_lines(source: Path) -> Found:
-    """All lines of a source; raises TrainingError where it is no source at all."""
+    """All lines of a source; raises TrainingError where it is no source at all.
+
+    Labels that a manifest says are all in capitals whatever the image shows would teach the
+    wrong case: such lines are Problems.
+    """
+    for found in read_labels(source):
+        if isinstance(found, Line) and found.capitals:
+            reason = "its label is in capitals whatever the image shows"
+            found = Problem(found.name, reason, found.source)
+        yield found
+
+
+def read_labels(source: Path) -> Found:
+    """As `read_lines`, but with the lines whose labels are in capitals."""
     source = Path(source)
     if source.is_dir():
         return _read_folder(source)
@@ -106,18 +133,19 @@ def _line(
     read: Callable[[], bytes],
     page: str = "",
     source: str = "",
+    capitals: bool = False,
 ) -> Line | Problem:
     if "\n" in text.strip():
-        return Problem(name, "its text has several lines")
+        return Problem(name, "its text has several lines", source)
     label = clean_text(text)
     if not label:
-        return Problem(name, "its text is empty")
+        return Problem(name, "its text is empty", source)
     try:
-        return Line(name, label, decode_gray(read()), page, source)
+        return Line(name, label, decode_gray(read()), page, source, capitals)
     except FileNotFoundError:
-        return Problem(name, "there is no such image")
+        return Problem(name, "there is no such image", source)
     except UNREADABLE as e:
-        return Problem(name, f"the image cannot be read: {_first_line(e)}")
+        return Problem(name, f"the image cannot be read: {_first_line(e)}", source)
 
 
 def _read_folder(folder: Path) -> Found:
@@ -164,10 +192,10 @@ def _read_manifest_file(path: Path) -> Found:
     except (OSError, UnicodeDecodeError) as e:
         raise TrainingError(f"{path}: not a text in UTF-8: {_first_line(e)}") from e
     parse = _parse_jsonl if path.suffix.lower() == ".jsonl" else _parse_csv
-    records = list(parse(content, str(path)))
-    for row in records:
-        image = path.parent / row["image"]
-        yield _line(str(image), row["text"], image.read_bytes, row["page"], row["source"])
+    entries = list(parse(content, str(path)))
+    for entry in entries:
+        image = path.parent / entry.image
+        yield _entered(str(image), entry, image.read_bytes)
 
 
 def _read_tar(path: Path) -> Found:
@@ -186,15 +214,18 @@ def _read_tar(path: Path) -> Found:
                 return file.read()
 
             text = content("manifest.jsonl").decode("utf-8-sig")
-            for row in _parse_jsonl(text, f"{path}:manifest.jsonl"):
-                image = row["image"]
-                read = functools.partial(content, image)
-                yield _line(f"{path}:{image}", row["text"], read, row["page"], row["source"])
+            for entry in _parse_jsonl(text, f"{path}:manifest.jsonl"):
+                read = functools.partial(content, entry.image)
+                yield _entered(f"{path}:{entry.image}", entry, read)
     except (tarfile.TarError, EOFError, UnicodeDecodeError) as e:
         raise TrainingError(f"{path}: not a tar that can be read: {_first_line(e)}") from e
 
 
-def _parse_jsonl(content: str, name: str) -> Iterator[dict[str, str]]:
+def _entered(name: str, entry: _Entry, read: Callable[[], bytes]) -> Line | Problem:
+    return _line(name, entry.text, read, entry.page, entry.source, entry.capitals)
+
+
+def _parse_jsonl(content: str, name: str) -> Iterator[_Entry]:
     for number, line in enumerate(content.splitlines(), 1):
         if not line.strip():
             continue
@@ -204,12 +235,10 @@ def _parse_jsonl(content: str, name: str) -> Iterator[dict[str, str]]:
             raise TrainingError(f"{name}, line {number}: not JSON: {e}") from e
         if not isinstance(record, Mapping):
             raise TrainingError(f"{name}, line {number}: not a JSON object")
-        # Labels all in capitals whatever the image shows teach the wrong case.
-        if not record.get("upper_case_labels"):
-            yield _record(record, f"{name}, line {number}")
+        yield _entry(record, f"{name}, line {number}")
 
 
-def _parse_csv(content: str, name: str) -> Iterator[dict[str, str]]:
+def _parse_csv(content: str, name: str) -> Iterator[_Entry]:
     """With a header that names the columns, or two columns: image and text."""
     if not content.strip():
         return
@@ -228,11 +257,11 @@ def _parse_csv(content: str, name: str) -> Iterator[dict[str, str]]:
         )
     for number, row in enumerate(rows[1:], 2):
         if row:
-            yield _record(dict(zip(header, row, strict=False)), f"{name}, line {number}")
+            yield _entry(dict(zip(header, row, strict=False)), f"{name}, line {number}")
 
 
-def _record(record: Mapping[str, object], where: str) -> dict[str, str]:
-    """The image, text, page and source of a manifest's entry under their various names."""
+def _entry(record: Mapping[str, object], where: str) -> _Entry:
+    """What a manifest holds under various names."""
 
     def find(keys: Iterable[str]) -> str:
         for key in keys:
@@ -240,12 +269,13 @@ def _record(record: Mapping[str, object], where: str) -> dict[str, str]:
                 return value
         raise TrainingError(f"{where}: it has no '{next(iter(keys))}'")
 
-    return {
-        "image": find(_IMAGE_KEYS),
-        "text": find(_TEXT_KEYS),
-        "page": str(record.get("page") or ""),
-        "source": str(record.get("source") or ""),
-    }
+    return _Entry(
+        find(_IMAGE_KEYS),
+        find(_TEXT_KEYS),
+        str(record.get("page") or ""),
+        str(record.get("source") or ""),
+        capitals=record.get("upper_case_labels") is True,
+    )
 
 
 def _has_any(header: list[str], keys: Iterable[str]) -> bool:

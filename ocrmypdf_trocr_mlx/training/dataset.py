@@ -43,10 +43,14 @@ class Sample:
 
 @dataclass
 class Dataset:
-    """Samples to learn from, and the lines that were left out."""
+    """Samples to learn from, and the lines that were left out.
+
+    `sources` counts all lines by the source that a manifest names, those not asked for too.
+    """
 
     samples: list[Sample] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    sources: collections.Counter[str] = field(default_factory=collections.Counter)
 
     def summary(self) -> str:
         """How many lines were left out for each reason, with some of their names."""
@@ -80,12 +84,14 @@ def load_dataset(
     """Read all lines of the sources; `only` keeps those whose manifest names one of these.
 
     With `refuse_bad` a single line that cannot be used raises TrainingError; else it is set
-    aside.  Raises TrainingError where nothing can be used.  `report` hears how many were read.
+    aside.  Raises TrainingError where nothing can be used, and for a source in `only` that has
+    no line.  `report` hears how many were read.
     """
     dataset, wanted = Dataset(), frozenset(only)
     for source in sources:
         for found in read_lines(source):
-            if wanted and isinstance(found, Line) and found.source not in wanted:
+            dataset.sources[found.source] += 1
+            if wanted and found.source not in wanted:
                 continue
             prepared = _prepare(found, encode, limits) if isinstance(found, Line) else found
             if isinstance(prepared, Sample):
@@ -96,12 +102,17 @@ def load_dataset(
                 dataset.problems.append(prepared)
             report(len(dataset.samples) + len(dataset.problems))
     names = ", ".join(map(str, sources))
+    if missing := wanted - dataset.sources.keys():
+        there = ", ".join(sorted(filter(None, dataset.sources))) or "no sources named"
+        raise TrainingError(
+            f"{names}: no line is of source {', '.join(sorted(missing))}: there are {there}"
+        )
     if not dataset.samples:
         raise TrainingError(f"{names}: no line to learn from: {dataset.summary() or 'none found'}")
     if dataset.problems:
         total = len(dataset.samples) + len(dataset.problems)
         log.warning(
-            "%s: %d of %d lines skipped: %s",
+            "%s: %d of %d lines left out: %s",
             names,
             len(dataset.problems),
             total,

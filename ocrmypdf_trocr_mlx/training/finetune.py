@@ -13,7 +13,7 @@ from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 
 from .batches import Epochs
-from .dataset import Limits, Sample, load_dataset, split
+from .dataset import Dataset, Limits, Sample, load_dataset, split
 from .errors import TrainingError
 from .evaluate import Evaluation
 from .labels import LabelEncoder
@@ -25,6 +25,7 @@ from .trainer import Recipe, frame_of
 # A tuned model forgets at higher rates before it has learned.
 _LR, _LORA_LR = 3e-5, 1e-3
 _WARMUP_SHARE = 0.1
+BAD_LINES = ("skip", "refuse")
 # Lines a little wider than the model's image are squeezed into it, others are left out.
 _SQUEEZE = 1.5
 
@@ -37,7 +38,7 @@ class FinetuneOptions:
     sources of lines (see `data.read_lines`); without `dev` the share `holdout` of `data` is
     tested on.  `only`: sources named in a manifest, all if empty.  `lora` is the rank, 0 trains
     all weights.  `batch_size` counts lines of full width.  `lr` None: what suits most.
-    `bad_lines`: "skip" or "refuse".  `seconds` ends a session early; the next one goes on.
+    `bad_lines`: one of BAD_LINES.  `seconds` ends a session early; the next one goes on.
     """
 
     data: Sequence[Path]
@@ -63,7 +64,7 @@ class FinetuneResult:
     """`finished` is False where it was interrupted: run it again to go on, `after` is None then.
 
     `before` and `after` are of the held-out lines, read as the plugin reads.  `skipped` lines
-    were of no use.
+    were of no use, `reasons` says which and why; `others` were of sources not asked for.
     """
 
     out: Path
@@ -73,6 +74,8 @@ class FinetuneResult:
     lines: int
     held_out: int
     skipped: int
+    reasons: str
+    others: int
     before: Evaluation | None
     after: Evaluation | None
 
@@ -88,7 +91,7 @@ def run(options: FinetuneOptions, report: Report = lambda progress: None) -> Fin
     source = resolve(options.model)
     checkpoint = load(source)
     report(Progress("reading data"))
-    train, dev, skipped = _read_data(options, source, checkpoint)
+    train, dev, read = _read_data(options, source, checkpoint)
     if options.lora:
         add_lora(checkpoint.model, options.lora, options.seed)
     epochs = Epochs(train, frame_of(checkpoint, options.batch_size), options.seed, options.augment)
@@ -110,7 +113,9 @@ def run(options: FinetuneOptions, report: Report = lambda progress: None) -> Fin
         steps=recipe.steps,
         lines=len(train),
         held_out=len(dev),
-        skipped=skipped,
+        skipped=len(read.problems),
+        reasons=read.summary(),
+        others=read.sources.total() - len(read.samples) - len(read.problems),
         before=done.before,
         after=done.after,
     )
@@ -124,7 +129,7 @@ def _check(options: FinetuneOptions) -> None:
         "batch_size": options.batch_size < 1,
         "lora": options.lora < 0,
         "lr": options.lr is not None and not 0 < options.lr < 1,
-        "bad_lines": options.bad_lines not in ("skip", "refuse"),
+        "bad_lines": options.bad_lines not in BAD_LINES,
     }
     for name in (name for name, is_wrong in wrong.items() if is_wrong):
         raise TrainingError(f"{name} cannot be {getattr(options, name)!r}")
@@ -132,8 +137,8 @@ def _check(options: FinetuneOptions) -> None:
 
 def _read_data(
     options: FinetuneOptions, source: Path, checkpoint: Checkpoint
-) -> tuple[list[Sample], list[Sample], int]:
-    """Lines to learn from, lines to test on, and how many were skipped."""
+) -> tuple[list[Sample], list[Sample], Dataset]:
+    """Lines to learn from, lines to test on, and all that was read for them."""
     encode = LabelEncoder(source)
     processor = checkpoint.processor
     limits = Limits(
@@ -144,9 +149,14 @@ def _read_data(
     data = load_dataset(options.data, encode, limits, only=options.only, refuse_bad=refuse)
     if not options.dev:
         train, dev = split(data.samples, options.holdout, options.seed)
-        return train, dev, len(data.problems)
+        return train, dev, data
     held = load_dataset(options.dev, encode, limits, only=options.only, refuse_bad=refuse)
-    return data.samples, held.samples, len(data.problems) + len(held.problems)
+    both = Dataset(
+        data.samples + held.samples,
+        data.problems + held.problems,
+        data.sources + held.sources,
+    )
+    return data.samples, held.samples, both
 
 
 def _recipe(options: FinetuneOptions, steps: int) -> Recipe:
