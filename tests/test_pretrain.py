@@ -19,8 +19,9 @@ from ocrmypdf_trocr_mlx.training.errors import TrainingError
 from ocrmypdf_trocr_mlx.training.fonts import FontSet, load_fonts
 from ocrmypdf_trocr_mlx.training.labels import LabelEncoder
 from ocrmypdf_trocr_mlx.training.mixture import Mixture
+from ocrmypdf_trocr_mlx.training.paper import Paper
 from ocrmypdf_trocr_mlx.training.pretrain import main
-from ocrmypdf_trocr_mlx.training.render import LineRenderer
+from ocrmypdf_trocr_mlx.training.render import LineRenderer, _edges
 from ocrmypdf_trocr_mlx.training.texts import Texts, read_corpora
 
 TEXT = "the quick brown fox jumps over the lazy dog and so on to the end of it all\n" * 40
@@ -69,7 +70,7 @@ def test_labels_say_what_is_drawn(fonts):
         font = fonts.choose(random.Random(seed), "fox")
         words = lines._set(random.Random(seed), font, "brown\tfox jumps over", 2000)
         assert [w.text for w in words] == ["brown", "fox", "jumps", "over"]
-        ink = lines._draw(random.Random(seed), font, words)
+        ink, _ = lines._draw(random.Random(seed), font, words)
         row = ink[np.argmax((ink > 128).sum(axis=1))] > 128
         runs = int(np.diff(np.concatenate([[False], row]).astype(int)).clip(0).sum())
         counted += runs == len("brownfoxjumpsover")
@@ -81,12 +82,13 @@ def test_lines_are_as_asked(fonts):
     for seed in range(150):
         rng = random.Random(seed)
         aspect = rng.uniform(1, 16)
-        pixels, text = lines.line(rng, aspect)
+        pixels, text, edges = lines.line(rng, aspect)
         assert pixels.dtype == np.uint8
         assert 13 <= pixels.shape[0] <= 66
         assert pixels.shape[1] / pixels.shape[0] < 1.8 * aspect + 2
         assert text == " ".join(text.split())
         assert set(text) <= set(LETTERS + " ")
+        assert len(edges) == len(text) + 1
         empty += not text
     assert 0 < empty < 15
 
@@ -95,6 +97,60 @@ def test_a_seed_makes_the_same_line(fonts):
     a, b = (renderer(fonts).line(random.Random("7"), 9.0) for _ in range(2))
     assert a[1] == b[1]
     np.testing.assert_array_equal(a[0], b[0])
+    np.testing.assert_array_equal(a[2], b[2])
+
+
+def test_characters_are_where_it_says(fonts):
+    """The squares drawn lie within their edges as they do in the font: 50 to 450 of 500 units."""
+    lines, exact = renderer(fonts), 0
+    for seed in range(60):
+        font = fonts.choose(random.Random(seed), "fox")
+        words = lines._set(random.Random(seed), font, "brown\tfox jumps over", 2000)
+        ink, left = lines._draw(random.Random(seed), font, words)
+        edges = left + _edges(font, words)
+        assert len(edges) == len("brown fox jumps over") + 1
+        row = ink[np.argmax((ink > 128).sum(axis=1))] > 128
+        changes = np.flatnonzero(np.diff(np.concatenate([[False], row, [False]]).astype(int)))
+        letters = [i for i, c in enumerate("brown fox jumps over") if c != " "]
+        if len(changes) == 2 * len(letters):  # not ruled, no neighbour's letters in that row
+            np.testing.assert_allclose(changes[::2], edges[letters] + 0.05 * 44, atol=2)
+            np.testing.assert_allclose(changes[1::2], edges[letters] + 0.45 * 44, atol=2)
+            exact += 1
+    assert exact > 40
+
+
+def test_characters_of_a_font_with_kerning(folder):
+    """Against PIL: each character ends where the text up to it does, drawn by itself."""
+    font, size = load_fonts([folder], CHARACTERS).choose(random.Random(0), "a"), 44
+    text, face = "Avocado To 1.7", font.at(44)
+    lines = renderer(FontSet([font]))
+    words = lines._set(random.Random(0), font, text, 3000)
+    edges, start = _edges(font, words), 0
+    for word in words:
+        for i in range(len(word.text) + 1):
+            expected = word.x + face.getlength(word.text[:i])
+            assert abs(edges[start + i] - expected) < 1
+        start += len(word.text) + 1
+    assert size == face.size
+
+
+@pytest.mark.parametrize("style", ["print", "hand"])
+def test_places_follow_what_the_paper_does(style):
+    """Bars across the line: in the scan they are dark at the edges told, light between them."""
+    paper, wrong = Paper(), []
+    ink = np.zeros((70, 900), np.uint8)
+    bars = np.arange(40, 880, 40)
+    for bar in bars:
+        ink[:, bar - 5 : bar + 5] = 255
+    for seed in range(150):
+        pixels, edges = paper.scan(random.Random(seed), ink, style, bars.astype(float))
+        row = pixels[pixels.shape[0] // 2 - 1 : pixels.shape[0] // 2 + 2].mean(axis=0)
+        within = (edges > 0) & (edges < pixels.shape[1] - 1)
+        between = np.interp((edges[1:] + edges[:-1]) / 2, np.arange(len(row)), row)
+        darker = np.interp(edges, np.arange(len(row)), row)[:-1] < between
+        wrong.append(1 - darker[within[:-1]].mean())
+    assert within.sum() > 15
+    assert np.mean(np.array(wrong) > 0.05) < 0.06  # one in fifty is inverted
 
 
 def test_texts_keep_to_the_characters():

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -28,11 +28,15 @@ from .dataset import Sample
 
 # Lines that are not to be learned from, and rows that only fill a batch up.
 IGNORED = -1
+# An x right of every image: where characters begin that a text has not.
+BEYOND = math.inf
 # The recogniser pads lines to so many twelfths of the model's image: what a model is to read it
 # must have seen.  Fewer of them are fewer compilations.
 READ_WIDTHS = tuple(range(4, 13))
 THIRDS = (4, 8, 12)
 _TWELFTHS = 12
+# As the recogniser does it, so many pixels on the right are paper where there is room.
+_END_MARGIN = 16
 # Share of batches that are padded further than they must be: padding tells nothing of the text.
 _WIDER = 0.15
 # Token sequences are padded to multiples of this: few shapes, few compilations.
@@ -42,11 +46,24 @@ _TOKEN_STEP = 16
 @dataclass(frozen=True)
 class Batch:
     """`pixels` uint8 (B, h, w); `tokens` (B, L) what the decoder is given, `targets` (B, L) what
-    it is to say next, IGNORED where nothing."""
+    it is to say next, IGNORED where nothing.
+
+    `edges` (B, L + 1) float32: x in pixels where each target's character begins and, after it,
+    where the last one ends, then BEYOND; NaN all along where that is not known.
+    """
 
     pixels: np.ndarray
     tokens: np.ndarray
     targets: np.ndarray
+    edges: np.ndarray
+
+
+class Fitted(NamedTuple):
+    """A line in a model's height: image, tokens, and the edges of its characters if known."""
+
+    pixels: np.ndarray
+    tokens: Sequence[int]
+    edges: np.ndarray | None = None
 
 
 class BatchSource(Protocol):
@@ -81,9 +98,9 @@ class Frame:
         return [full if n == _TWELFTHS else n * (full // _TWELFTHS) for n in self.parts]
 
     def width_of(self, height: int, width: int) -> int:
-        """The least of the widths that holds an image of this size."""
-        fitted = self.processor.fitted_width(height, width)
-        return next(w for w in self.widths if w >= fitted)
+        """The least of the widths that holds an image of this size and paper after it."""
+        fitted = self.processor.fitted_width(height, width) + _END_MARGIN
+        return next((w for w in self.widths if w >= fitted), self.processor.width)
 
     def wider(self, width: int, random: np.random.Generator) -> int:
         """Now and then one of the greater widths, else the same."""
@@ -102,7 +119,7 @@ class Frame:
 
     def assemble(
         self,
-        lines: Sequence[tuple[np.ndarray, Sequence[int]]],
+        lines: Sequence[Fitted],
         width: int,
         rows: int,
         longest: int,
@@ -112,13 +129,17 @@ class Frame:
         pixels = np.full((rows, self.processor.height, width), PAPER, np.uint8)
         tokens = np.full((rows, length), self.pad, np.int32)
         targets = np.full((rows, length), IGNORED, np.int32)
-        for row, (image, ids) in enumerate(lines):
+        edges = np.full((rows, length + 1), np.nan, np.float32)
+        for row, (image, ids, places) in enumerate(lines):
             pixels[row, :, : image.shape[1]] = image
             tokens[row, 0] = self.start
             tokens[row, 1 : len(ids) + 1] = ids
             targets[row, : len(ids)] = ids
             targets[row, len(ids)] = self.end
-        return Batch(pixels, tokens, targets)
+            if places is not None:
+                edges[row] = BEYOND
+                edges[row, : len(ids) + bool(ids)] = places[: len(ids) + bool(ids)]
+        return Batch(pixels, tokens, targets, edges)
 
 
 class Epochs:
@@ -150,7 +171,7 @@ class Epochs:
         lines = [self._line(int(i), epoch, width) for i in members]
         return self._frame.assemble(lines, width, rows, longest)
 
-    def _line(self, i: int, epoch: int, width: int) -> tuple[np.ndarray, tuple[int, ...]]:
+    def _line(self, i: int, epoch: int, width: int) -> Fitted:
         sample = self._samples[i]
         pixels = sample.pixels
         if self._augmented:
@@ -158,7 +179,7 @@ class Epochs:
         fitted = self._frame.fit(pixels)
         if fitted.shape[1] > width:  # stretched: it stays in its batch all the same
             fitted = np.asarray(Image.fromarray(fitted).resize((width, fitted.shape[0])))
-        return fitted, sample.tokens
+        return Fitted(fitted, sample.tokens)
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         """The samples of each batch of an epoch."""

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .augment import augment
-from .batches import Batch, Frame
+from .batches import Batch, Fitted, Frame
 from .dataset import Sample
 from .labels import LabelEncoder
 from .render import LineRenderer
@@ -52,30 +52,38 @@ class Mixture:
         below, width = rng.choice(list(itertools.pairwise([0, *frame.widths])))
         longest = min(frame.max_tokens - 1, width // _LEAST_PITCH)
         rows = frame.size_of(width)
-        lines: list[tuple[np.ndarray, list[int]]] = []
+        lines: list[Fitted] = []
         while len(lines) < rows:
             if self._members[width] and rng.random() < self._real_share:
                 sample = self._samples[rng.choice(self._members[width])]
-                pixels, tokens = augment(sample.pixels, noise), list(sample.tokens)
+                pixels = frame.fit(augment(sample.pixels, noise))
+                line = Fitted(pixels, sample.tokens)
             else:
-                pixels, tokens = self._rendered(rng, below, width)
-            if len(tokens) <= longest:
-                lines.append((_squeezed(frame.fit(pixels), width), tokens))
+                line = self._rendered(rng, below, width)
+            if len(line.tokens) <= longest:
+                lines.append(_squeezed(line, width))
         return frame.assemble(lines, width, rows, longest)
 
-    def _rendered(self, rng: random.Random, below: int, width: int) -> tuple[np.ndarray, list[int]]:
+    def _rendered(self, rng: random.Random, below: int, width: int) -> Fitted:
         """A line for a batch of this width, wider than `below` if its text is long enough."""
         height = self._frame.processor.height
         for _ in range(_TRIES):
             aspect = rng.uniform(max(0.8, below / height), width / height)
-            pixels, text = self._renderer.line(rng, aspect)
-            fitted = self._frame.processor.fitted_width(*pixels.shape)
+            drawn = self._renderer.line(rng, aspect)
+            fitted = self._frame.processor.fitted_width(*drawn.pixels.shape)
             if _LEAST_FILL * below <= fitted <= _WIDEST * width:
                 break
-        return pixels, self._encode(text) if text else []
+        pixels = self._frame.fit(drawn.pixels)
+        tokens = self._encode(drawn.text) if drawn.text else []
+        # Where a token is more than a character, its place is not told.
+        told = len(tokens) == len(drawn.text)
+        edges = drawn.edges * (pixels.shape[1] / drawn.pixels.shape[1]) if told else None
+        return Fitted(pixels, tokens, edges)
 
 
-def _squeezed(pixels: np.ndarray, width: int) -> np.ndarray:
+def _squeezed(line: Fitted, width: int) -> Fitted:
+    pixels, tokens, edges = line
     if pixels.shape[1] <= width:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((width, pixels.shape[0])))
+        return line
+    squeezed = np.asarray(Image.fromarray(pixels).resize((width, pixels.shape[0])))
+    return Fitted(squeezed, tokens, None if edges is None else edges * (width / pixels.shape[1]))

@@ -22,20 +22,26 @@ class Paper:
         self._fine = random_.standard_normal(_POOL, np.float32)
         self._smooth = [_blurred(random_, scale) for scale in (2, 8, 40)]
 
-    def scan(self, rng: random.Random, ink: np.ndarray, style: str) -> np.ndarray:
-        """A grey image, uint8 (h, w), of a mask of ink, uint8, drawn larger."""
+    def scan(
+        self, rng: random.Random, ink: np.ndarray, style: str, edges: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A grey image, uint8 (h, w), of a mask of ink, uint8, drawn larger.
+
+        Also where places of the mask come to lie in it: `edges` are x at half its height.
+        """
         clean = rng.random() < _CLEAN
         if not clean:
-            ink = _bent(rng, ink, style)
+            ink, edges = _bent(rng, ink, style, edges)
         mask = _shrunk(rng, ink).astype(np.float32) / 255
+        edges = edges * (mask.shape[1] / ink.shape[1])
         if not clean:
             mask = self._worn(rng, mask)
         dark, light = _levels(rng, clean)
         paper = np.full_like(mask, light) if clean else self._sheet(rng, mask.shape, light)
         image = paper + (dark - light) * mask
         if clean:
-            return _bytes(image)
-        return self._sensed(rng, image, light - dark)
+            return _bytes(image), edges
+        return self._sensed(rng, image, light - dark), edges
 
     def empty(self, rng: random.Random, aspect: float) -> np.ndarray:
         """A crop with no text: paper, dirt, a rule, or the texture of a picture."""
@@ -112,8 +118,10 @@ def _blurred(random_: np.random.Generator, scale: int) -> np.ndarray:
     return np.asarray((noise - noise.mean()) / noise.std())
 
 
-def _bent(rng: random.Random, ink: np.ndarray, style: str) -> np.ndarray:
-    """Slanted, turned a little, and, mostly where written by hand, bent."""
+def _bent(
+    rng: random.Random, ink: np.ndarray, style: str, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slanted, turned a little, and, mostly where written by hand, bent; so are the edges."""
     height, width = ink.shape
     shear = rng.uniform(-0.3, 0.25) if style == "hand" else 0.0
     if style == "print" and rng.random() < 0.05:
@@ -126,6 +134,7 @@ def _bent(rng: random.Random, ink: np.ndarray, style: str) -> np.ndarray:
         [[stretch, shear, middle - shear * height / 2], [tilt, 1, -tilt * width / 2]], np.float64
     )
     bent = cv2.warpAffine(ink, matrix, size, flags=cv2.INTER_LINEAR)
+    edges = stretch * edges + middle
     if rng.random() < (0.4 if style == "hand" else 0.06):
         columns = max(3, size[0] // height + 2)
         moves = np.array(
@@ -134,7 +143,10 @@ def _bent(rng: random.Random, ink: np.ndarray, style: str) -> np.ndarray:
         field = cv2.resize(moves, size, interpolation=cv2.INTER_CUBIC)
         y, x = np.mgrid[:height, : size[0]].astype(np.float32)
         bent = cv2.remap(bent, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR)
-    return np.asarray(bent)
+        # The field says where each column was; the other way round it says where it went.
+        was = np.maximum.accumulate((x + field[..., 0])[height // 2])
+        edges = np.interp(edges, was, x[0])
+    return np.asarray(bent), edges
 
 
 def _shrunk(rng: random.Random, ink: np.ndarray) -> np.ndarray:

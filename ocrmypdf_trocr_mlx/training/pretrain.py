@@ -74,7 +74,9 @@ def _train(args: argparse.Namespace) -> int:
         seconds=args.seconds,
     )
     mixture = Mixture(real, args.real_share, renderer, encode, frame, args.seed)
-    done = train_to_product(session, source, checkpoint, recipe, mixture, held_out, _tell)
+    # A model that reads already knows where to look, and a new head would disturb it.
+    guided = args.init is None
+    done = train_to_product(session, source, checkpoint, recipe, mixture, held_out, _tell, guided)
     if done.after is None:
         sys.stderr.write(
             f"stopped at step {done.trainer.step} of {args.steps}: run it again to go on\n"

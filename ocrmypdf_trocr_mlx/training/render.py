@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,6 +27,17 @@ _WIDEST_GAP = 2.0
 _LEADING = 1.25
 
 
+class Rendered(NamedTuple):
+    """A grey line, uint8 (h, w), its text, and where each of its characters is.
+
+    `edges` (characters + 1,): x in pixels where each begins, and where the last one ends.
+    """
+
+    pixels: np.ndarray
+    text: str
+    edges: np.ndarray
+
+
 @dataclass
 class _Word:
     text: str
@@ -41,13 +53,13 @@ class LineRenderer:
         self._texts = texts
         self._paper = Paper()
 
-    def line(self, rng: random.Random, aspect: float) -> tuple[np.ndarray, str]:
-        """A grey line, uint8 (h, w) with h from 13 to 66, and its text.
+    def line(self, rng: random.Random, aspect: float) -> Rendered:
+        """A line 13 to 66 pixels high.
 
         It is about as wide as `aspect` line heights, or less where the text is short.
         """
         if rng.random() < _EMPTY:
-            return self._paper.empty(rng, aspect), ""
+            return Rendered(self._paper.empty(rng, aspect), "", np.zeros(1))
         while True:
             text = self._texts.draw(rng)
             font = self._fonts.choose(rng, text.replace("\t", " "))
@@ -55,8 +67,10 @@ class LineRenderer:
             words = self._set(rng, font, text, aspect * _LEADING * _SIZE)
             if words:
                 break
-        ink = self._draw(rng, font, words)
-        return self._paper.scan(rng, ink, font.style), " ".join(w.text for w in words)
+        ink, left = self._draw(rng, font, words)
+        edges = left + _edges(font, words)
+        pixels, edges = self._paper.scan(rng, ink, font.style, edges)
+        return Rendered(pixels, " ".join(w.text for w in words), edges)
 
     def _set(self, rng: random.Random, font: Font, text: str, room: float) -> list[_Word]:
         """As many of the words as there is room for, each at its place; none if none fits."""
@@ -80,8 +94,8 @@ class LineRenderer:
                 x += gap + width
         return words
 
-    def _draw(self, rng: random.Random, font: Font, words: list[_Word]) -> np.ndarray:
-        """The share of ink, uint8 (h, w): 255 where it is full."""
+    def _draw(self, rng: random.Random, font: Font, words: list[_Word]) -> tuple[np.ndarray, float]:
+        """The share of ink, uint8 (h, w): 255 where it is full; and the margin on the left."""
         face = font.at(_SIZE)
         ascent, descent = face.getmetrics()
         ascent, descent = min(ascent, 2 * _SIZE), min(descent, _SIZE)
@@ -108,7 +122,7 @@ class LineRenderer:
         if rng.random() < _STROKE:
             change = cv2.dilate if rng.random() < 0.6 else cv2.erode
             ink = np.asarray(change(ink, np.ones((2, 2), np.uint8)))
-        return ink
+        return ink, left
 
     def _neighbours(
         self, rng: random.Random, draw: ImageDraw.ImageDraw, font: Font, base: float, height: int
@@ -125,6 +139,17 @@ class LineRenderer:
                 text = "".join(c for c in text if c in font.characters)
                 x = rng.uniform(-3, 1) * _SIZE
                 draw.text((x, y), text, font=face, fill=255, anchor="ls")
+
+
+def _edges(font: Font, words: list[_Word]) -> np.ndarray:
+    """Where the characters begin and the last one ends, as the font spaces them."""
+    face = font.at(_SIZE)
+    edges: list[float] = []
+    for word in words:
+        # The space before a word begins where the word before it ends.
+        edges += [word.x + face.getlength(word.text[:i]) for i in range(len(word.text))]
+        edges.append(word.x + word.width)
+    return np.array(edges)
 
 
 def _rule(

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
+
+from .errors import TrainingError
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 _BOS, _PAD, _EOS = 0, 1, 2
@@ -17,6 +20,11 @@ _BOS, _PAD, _EOS = 0, 1, 2
 _START = _EOS
 # Standard deviations: of tables, and of matrices times the root of their inputs.
 _TABLE, _MATRIX = 0.02, 0.5
+# Positions of columns begin as waves of these lengths, in columns, this strong.
+_WAVES, _WAVE = (3.0, 300.0), 0.7
+# Encoder heads begin by looking so many columns to the right, in turns, in the last layer and in
+# those before it; and how strongly.
+_LAST_LOOKS, _LOOKS, _LOOK = (-2, 2, 0), (-1, 1, 0), 1.2
 # Rows that fairseq keeps before the decoder's positions.
 _POSITION_OFFSET = 2
 
@@ -37,6 +45,18 @@ class Size:
     encoder_layers: int = 10
     decoder_layers: int = 4
     positions: int = 160
+
+    def __post_init__(self) -> None:
+        """Raise TrainingError where the numbers do not go together."""
+        if self.height % self.patch_height or self.width % self.patch_width:
+            raise TrainingError(
+                f"patches of {self.patch_height}x{self.patch_width} do not fill images of "
+                f"{self.height}x{self.width}: give a patch that divides the image"
+            )
+        if self.dims % (2 * self.heads):
+            raise TrainingError(
+                f"dims {self.dims} for {self.heads} heads: give an even number for each head"
+            )
 
     def config(self, characters: str) -> dict[str, Any]:
         """config.json of a model of this size, with a token for each character."""
@@ -143,6 +163,7 @@ def write_scratch(folder: Path, size: Size, characters: str, seed: int) -> None:
     for name, shape in size.shapes(vocabulary):
         key, own = mx.random.split(key)
         weights[name] = _initial(name, shape, own)
+    _teach_places(weights, size)
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "pt"})
     _write_tokenizer(folder, characters, size.positions)
     image = {
@@ -178,6 +199,33 @@ def _initial(name: str, shape: tuple[int, ...], key: mx.array) -> mx.array:
     is_table = "embed_" in name or "position_embeddings" in name
     spread = _TABLE if is_table else _MATRIX / math.sqrt(math.prod(shape[1:]))
     return spread * mx.random.normal(shape, key=key)
+
+
+def _teach_places(weights: dict[str, mx.array], size: Size) -> None:
+    """Positions as waves, and encoder heads that look at the columns beside their own.
+
+    A wave's cosine and sine, turned by an angle, are those of another column: an identity for
+    queries and a turn for keys make a head look there.  Learning this takes long.
+    """
+    columns, half = size.width // size.patch_width, size.dims // 2
+    lengths = np.geomspace(*_WAVES, half).reshape(-1, size.heads).T.reshape(-1)
+    rates = 2 * np.pi / lengths  # each head has waves of all lengths
+    angles = np.arange(columns)[:, None] * rates
+    waves = np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(columns, size.dims)
+    rows = size.height // size.patch_height
+    table = np.concatenate([np.zeros((1, size.dims)), np.tile(_WAVE * waves, (rows, 1))])
+    weights["encoder.embeddings.position_embeddings"] += mx.array(table[None], mx.float32)
+    for i in range(size.encoder_layers):
+        looks = _LAST_LOOKS if i == size.encoder_layers - 1 else _LOOKS
+        offsets = np.array([looks[h % len(looks)] for h in range(size.heads)])
+        turns = rates * offsets.repeat(half // size.heads)
+        even = np.arange(half) * 2
+        keys = np.zeros((size.dims, size.dims))
+        keys[even, even] = keys[even + 1, even + 1] = np.cos(turns)
+        keys[even, even + 1], keys[even + 1, even] = np.sin(turns), -np.sin(turns)
+        layer = f"encoder.encoder.layer.{i}.attention.attention."
+        weights[layer + "query.weight"] += _LOOK * mx.eye(size.dims)
+        weights[layer + "key.weight"] += _LOOK * mx.array(keys, mx.float32)
 
 
 def _write_tokenizer(folder: Path, characters: str, positions: int) -> None:

@@ -17,6 +17,7 @@ from .batches import BatchSource
 from .dataset import Sample
 from .errors import TrainingError
 from .evaluate import Evaluation, Evaluator
+from .guidance import GuidedModel
 from .loop import Progress, Report, Run
 from .lora import fused_weights
 from .plot import plot_log
@@ -59,14 +60,19 @@ def train_to_product(
     batches: BatchSource,
     held_out: Sequence[Sample],
     report: Report,
+    guided: bool = False,
 ) -> Run:
     """Train the checkpoint's model, and write it to `out` as its source folder is.
+
+    `guided`: with the places of characters, as far as the batches tell them (see guidance.py).
 
     `after` of what is returned is None where the training was interrupted: called again, it
     goes on.
     """
     session.check(source)
-    trainer = Trainer(checkpoint.model, checkpoint.processor, recipe)
+    model = checkpoint.model
+    learner = GuidedModel(model, checkpoint.options.eos[0]) if guided else model
+    trainer = Trainer(learner, checkpoint.processor, recipe)
     evaluator = Evaluator(checkpoint, held_out, session.device)
 
     def evaluate() -> Evaluation:

@@ -24,6 +24,7 @@ from ocrmypdf_trocr_mlx.model.trocr import TrOCR
 
 from .batches import IGNORED, Batch, Frame
 from .errors import TrainingError
+from .guidance import GuidedModel
 
 _BETAS = [0.9, 0.98]
 # The cosine ends at this share of the peak.
@@ -68,12 +69,14 @@ class Trainer:
     """Holds all that changes while a model learns: weights, moments, moving average, step.
 
     Weights and moments are float32 whatever is computed in: bfloat16 on a GPU, float32 on a
-    CPU.  Frozen parameters of the model stay as they are.
+    CPU.  Frozen parameters of the model stay as they are.  A guided model is trained with its
+    head, and `model` is what of it will be kept.
     """
 
-    def __init__(self, model: TrOCR, processor: ImageProcessor, recipe: Recipe):
-        self.model = model
+    def __init__(self, model: TrOCR | GuidedModel, processor: ImageProcessor, recipe: Recipe):
+        self.model = model.model if isinstance(model, GuidedModel) else model
         self.recipe = recipe
+        self._trained = model
         self._processor = processor
         self._on_gpu = mx.default_device().type == mx.gpu
         self._dtype = mx.bfloat16 if self._on_gpu else mx.float32
@@ -100,7 +103,7 @@ class Trainer:
 
     @property
     def _state(self) -> list[Any]:
-        return [self.model.state, self._optimizer.state, self._average]
+        return [self._trained.state, self._optimizer.state, self._average]
 
     def _compile(self) -> Callable[..., mx.array]:
         # On a CPU compiling takes a minute and gains nothing.
@@ -110,32 +113,47 @@ class Trainer:
 
     def __call__(self, batch: Batch) -> mx.array:
         """Learn from a batch; returns its loss, on its way."""
-        arrays = (mx.array(a) for a in (batch.pixels, batch.tokens, batch.targets))
+        arrays = (mx.array(a) for a in (batch.pixels, batch.tokens, batch.targets, batch.edges))
         with cpu.left_to_mlx():
             loss = self._compiled(*arrays)
         mx.async_eval(loss, self._state)
         return loss
 
-    def _step(self, pixels: mx.array, tokens: mx.array, targets: mx.array) -> mx.array:
-        masters = self.model.trainable_parameters()
-        loss, gradients = nn.value_and_grad(self.model, self._loss)(pixels, tokens, targets)
-        self.model.update(masters)
+    def _step(
+        self, pixels: mx.array, tokens: mx.array, targets: mx.array, edges: mx.array
+    ) -> mx.array:
+        masters = self._trained.trainable_parameters()
+        learn = nn.value_and_grad(self._trained, self._losses)
+        (_, said), gradients = learn(pixels, tokens, targets, edges)
+        self._trained.update(masters)
         gradients, _ = optim.clip_grad_norm(gradients, self.recipe.clip)
-        self._optimizer.update(self.model, gradients)
+        self._optimizer.update(self._trained, gradients)
         self._follow()
-        return loss
+        return said
 
-    def _loss(self, pixels: mx.array, tokens: mx.array, targets: mx.array) -> mx.array:
-        """Mean cross-entropy of the tokens that are to be said."""
-        everything = self.model.parameters()
-        self.model.update(tree_map(lambda p: p.astype(self._dtype), everything))
-        logits = self.model(self._normalised(pixels), tokens).astype(mx.float32)
-        self.model.update(everything)
+    def _losses(
+        self, pixels: mx.array, tokens: mx.array, targets: mx.array, edges: mx.array
+    ) -> tuple[mx.array, mx.array]:
+        """What is to become less, and of it the cross-entropy of the tokens that are to be said."""
+        everything = self._trained.parameters()
+        self._trained.update(tree_map(lambda p: p.astype(self._dtype), everything))
+        images, guidance = self._normalised(pixels), mx.array(0.0)
+        if isinstance(self._trained, GuidedModel):
+            seen = self._trained(images, tokens)
+            done = self._average["step"] / self.recipe.steps
+            guidance = self._trained.guidance(seen, targets, edges, done)
+            logits = seen.logits
+        else:
+            logits = self._trained(images, tokens)
+        self._trained.update(everything)
         wanted = targets != IGNORED
         losses = nn.losses.cross_entropy(
-            logits, mx.maximum(targets, 0), label_smoothing=self.recipe.label_smoothing
+            logits.astype(mx.float32),
+            mx.maximum(targets, 0),
+            label_smoothing=self.recipe.label_smoothing,
         )
-        return (losses * wanted).sum() / mx.maximum(wanted.sum(), 1)
+        said = (losses * wanted).sum() / mx.maximum(wanted.sum(), 1)
+        return said + guidance, said
 
     def _normalised(self, pixels: mx.array) -> mx.array:
         """uint8 (B, h, w) -> (B, h, w, 1), or three channels where they are treated apart."""
@@ -153,20 +171,20 @@ class Trainer:
         self._average["weights"] = tree_map(
             lambda a, w: keep * a + (1 - keep) * w,
             self._average["weights"],
-            self.model.trainable_parameters(),
+            self._trained.trainable_parameters(),
         )
         self._average["step"] = step
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[TrOCR]:
         """The model with the averaged weights, to be read with or written, inside."""
-        masters = self.model.trainable_parameters()
-        self.model.update(self._average["weights"])
-        mx.eval(self.model.state)
+        masters = self._trained.trainable_parameters()
+        self._trained.update(self._average["weights"])
+        mx.eval(self._trained.state)
         try:
             yield self.model
         finally:
-            self.model.update(masters)
+            self._trained.update(masters)
 
     def save(self, path: Path, notes: dict[str, Any]) -> None:
         """Write all of the state, and the notes, so that either the old file or the new stays."""
@@ -180,7 +198,7 @@ class Trainer:
         return dict(
             tree_flatten(
                 {
-                    "weights": self.model.trainable_parameters(),
+                    "weights": self._trained.trainable_parameters(),
                     "optimizer": self._optimizer.state,
                     "average": self._average,
                 }
@@ -194,7 +212,7 @@ class Trainer:
         if mine != {name: value.shape for name, value in arrays.items()}:
             raise TrainingError(f"{path}: the state of another model: give another folder")
         tree = tree_unflatten(list(arrays.items()))
-        self.model.update(tree["weights"])
+        self._trained.update(tree["weights"])
         self._optimizer.state = tree["optimizer"]
         self._average = tree["average"]
         mx.eval(self._state)
