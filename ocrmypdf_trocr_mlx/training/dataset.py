@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .data import Line, Problem, read_lines
+from .data import Found, Line, Problem, read_lines
 from .errors import TrainingError
 from .labels import UnknownCharacters
 
@@ -79,17 +79,17 @@ def load_dataset(
     *,
     only: Iterable[str] = (),
     refuse_bad: bool = False,
-    report: Callable[[int], None] = lambda count: None,
+    read: Callable[[Path], Found] = read_lines,
 ) -> Dataset:
     """Read all lines of the sources; `only` keeps those whose manifest names one of these.
 
     With `refuse_bad` a single line that cannot be used raises TrainingError; else it is set
     aside.  Raises TrainingError where nothing can be used, and for a source in `only` that has
-    no line.  `report` hears how many were read.
+    no line.
     """
     dataset, wanted = Dataset(), frozenset(only)
     for source in sources:
-        for found in read_lines(source):
+        for found in read(source):
             dataset.sources[found.source] += 1
             if wanted and found.source not in wanted:
                 continue
@@ -100,7 +100,6 @@ def load_dataset(
                 raise TrainingError(f"{prepared}: correct it, or have such lines skipped")
             else:
                 dataset.problems.append(prepared)
-            report(len(dataset.samples) + len(dataset.problems))
     names = ", ".join(map(str, sources))
     if missing := wanted - dataset.sources.keys():
         there = ", ".join(sorted(filter(None, dataset.sources))) or "no sources named"
