@@ -193,6 +193,27 @@ def test_a_mixture_survives_the_way_to_a_worker(fonts, tmp_path):
     assert len(widths) > 1
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--characters", "none.txt", "none.txt: not a text"),
+        ("--dims", "45", "dims 45 for 5 heads"),
+        ("--patch", "20x8", "patches of 20x8 do not fill"),
+    ],
+)
+def test_pretrain_refuses(folder, tmp_path, capsys, option, value, reason):
+    command = ["--out", tmp_path / "out", "--dev", folder, "--texts", folder, "--device", "cpu"]
+    assert main([*map(str, command), option, value]) == 1
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out" / "training" / "start" / "config.json").exists()
+
+
+def test_a_size_that_is_none(capsys):
+    with pytest.raises(SystemExit):
+        main(["--out", "x", "--dev", "y", "--image", "48"])
+    assert "give HEIGHTxWIDTH" in capsys.readouterr().err
+
+
 def test_pretrain_from_end_to_end(folder, tmp_path, capsys):
     """Stopped at once and taken up, it writes a checkpoint that loads."""
     pairs = write_pairs(tmp_path / "pairs", WORDS[:4])

@@ -113,7 +113,10 @@ def _start(args: argparse.Namespace) -> Path:
 def _characters(args: argparse.Namespace) -> str:
     if args.characters is None:
         return CHARACTERS
-    text = args.characters.read_text(encoding="utf-8").rstrip("\n")
+    try:
+        text = args.characters.read_text(encoding="utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as e:
+        raise TrainingError(f"{args.characters}: not a text in UTF-8: {e}") from e
     if len(set(text)) != len(text) or " " not in text or "\n" in text:
         raise TrainingError(
             f"{args.characters}: give each character once, on one line, the space among them"
@@ -159,6 +162,8 @@ def _tell(progress: Progress) -> None:
 
 def _pair(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"{text!r}: give HEIGHTxWIDTH in pixels")
     return int(height), int(width)
 
 
