@@ -60,11 +60,12 @@ def add_options(parser: ArgumentParser) -> None:
 
 @hookimpl
 def check_options(options: OcrOptions) -> None:
-    """Fail early, in one line, where our engine could not work as it was asked to."""
-    if _selected(options):
-        from ocrmypdf_trocr_mlx import engine
+    """Fail early, in one line, for wrong values, and for Tesseract where it is missing.
 
-        engine.check(options)
+    That the engine can work as it was asked to, `TrOcrEngine.languages` checks.
+    """
+    if _selected(options):
+        trocr_options.get_options(options)
     elif options.ocr_engine == "tesseract" and _tesseract_missing():
         tesseract_ocr.check_options(options)  # says how to install it
 

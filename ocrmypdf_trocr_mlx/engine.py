@@ -13,7 +13,7 @@ from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocrmypdf import BadArgsError, OcrElement, OcrEngine, OrientationConfidence
+from ocrmypdf import BadArgsError, InputFileError, OcrElement, OcrEngine, OrientationConfidence
 from PIL import Image
 
 from ocrmypdf_trocr_mlx import __version__, hocr
@@ -38,10 +38,12 @@ LANGUAGES = frozenset({
     "ron", "rum", "slk", "slo", "slv", "spa", "swe", "tur",
 })
 # fmt: on
+_BUNDLED = (None, "bundled")  # values of --trocr-model
 _FALLBACK_DPI = 300.0  # an image that does not tell: only the ratio to the page counts
 
 _in_use: weakref.WeakSet[Recognizer] = weakref.WeakSet()
 stopped = threading.Event()  # set by `stop`, cleared by the next job
+_computes = True  # False as long as MLX was imported here only to check options, not to compute
 
 
 def recognizer(options: TrOcrOptions) -> Recognizer:
@@ -49,10 +51,15 @@ def recognizer(options: TrOcrOptions) -> Recognizer:
 
     Raises BadArgsError, one line, where the checkpoint or the device cannot be used.
     """
+    global _computes
+    _computes = True
+    from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
     from ocrmypdf_trocr_mlx.recognizer import shared
 
     try:
         made = shared(options.model, options.device, options.batch_size, options.beams)
+    except CheckpointError as e:
+        raise _unusable(options, e) from e
     except (OSError, RuntimeError, ValueError) as e:
         raise BadArgsError(str(e)) from e
     _in_use.add(made)
@@ -79,23 +86,17 @@ def check(options: OcrOptions) -> None:
 
     A checkpoint that is named by its Hugging Face id is downloaded here, not in the workers.
     """
-    from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
-    from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
-
     ours = get_options(options)
-    try:
-        folder = resolve(ours.model, download=True)
-    except CheckpointError as e:
-        raise BadArgsError(f"--trocr-model: {e}") from e
-    log.debug("TrOCR checkpoint: %s", folder)
+    forks = not options.use_threads and _workers_are_forked()
+    if not options.use_threads:
+        _check_processes(forks)
+    _check_model(ours, compute=not forks)
     if ours.diagnostics is not None:
         try:
             Path(ours.diagnostics).mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise BadArgsError(f"--trocr-diagnostics {ours.diagnostics}: {e.strerror}") from e
-    if not options.use_threads:
-        _check_processes()
-    elif ours.device == "gpu":
+    if options.use_threads and ours.device == "gpu":
         from ocrmypdf_trocr_mlx import backend
 
         try:
@@ -104,18 +105,56 @@ def check(options: OcrOptions) -> None:
             raise BadArgsError(f"--trocr-device: {e}") from e
 
 
-def _check_processes() -> None:
-    """Worker processes work, but every one of them holds a model of its own."""
+def _workers_are_forked() -> bool:
     method = multiprocessing.get_start_method(allow_none=True)
     method = method or multiprocessing.get_all_start_methods()[0]  # the platform's default
-    if method == "fork" and "mlx.core" in sys.modules:
+    return method == "fork"
+
+
+def _check_processes(forks: bool) -> None:
+    """Worker processes work, but every one of them holds a model of its own."""
+    global _computes
+    if "mlx.core" not in sys.modules:
+        _computes = False
+    if forks and _computes:
         raise BadArgsError(
-            "use_threads=False: this process has used MLX already, and its forks would hang; "
+            "--no-use-threads: this process has used MLX already, and its forks would hang; "
             "use threads, or call multiprocessing.set_start_method('forkserver') first"
         )
     log.warning(
         "Worker processes hold a copy of the model each and read more slowly than threads, "
         "which share one: leave out --no-use-threads, or limit --jobs if memory is short"
+    )
+
+
+def _check_model(options: TrOcrOptions, *, compute: bool) -> None:
+    """Find the checkpoint and look at it; only with `compute` at its weights, which MLX opens."""
+    global _computes
+    from ocrmypdf_trocr_mlx.checkpoints import load
+    from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
+    from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
+
+    try:
+        folder = resolve(options.model, download=True)
+    except CheckpointError as e:
+        raise BadArgsError(f"--trocr-model: {e}") from e
+    log.debug("TrOCR checkpoint: %s", folder)
+    try:
+        if compute:
+            _computes = True
+            load.check(folder)
+        else:
+            load.read_parts(folder)
+    except CheckpointError as e:
+        raise _unusable(options, e) from e
+
+
+def _unusable(options: TrOcrOptions, error: Exception) -> BadArgsError:
+    if options.model in _BUNDLED:
+        return BadArgsError(f"The bundled model is damaged, install the package again: {error}")
+    return BadArgsError(
+        "--trocr-model: name a complete TrOCR checkpoint, or leave the option out to read with "
+        f"the bundled model: {error}"
     )
 
 
@@ -135,9 +174,13 @@ class TrOcrEngine(OcrEngine):
 
     @staticmethod
     def languages(options: OcrOptions) -> Set[str]:
-        """The bundled model's languages; nothing, which means any, for a model of the user's."""
-        named = get_options(options).model not in (None, "bundled")
-        return frozenset() if named else LANGUAGES
+        """The bundled model's languages; nothing, which means any, for a model of the user's.
+
+        OCRmyPDF asks for them when a job starts, and of the engine in use alone, which may be
+        another plugin's.  So here, not in the hook `check_options`, is looked whether it can work.
+        """
+        check(options)
+        return LANGUAGES if get_options(options).model in _BUNDLED else frozenset()
 
     @staticmethod
     def get_orientation(input_file: Path, options: OcrOptions) -> OrientationConfidence:
@@ -215,7 +258,7 @@ def _read(input_file: Path, options: OcrOptions) -> Page:
     """Read a page; one that cannot be read is empty, for one page must not cost the document."""
     ours = get_options(options)
     reader = page_reader(ours)  # a model that does not load would empty every page: not caught
-    with Image.open(input_file) as image:
+    with _open(input_file) as image:
         try:
             page = clean(reader.read(image))
         except Exception as e:
@@ -224,6 +267,19 @@ def _read(input_file: Path, options: OcrOptions) -> Page:
         if ours.diagnostics is not None:
             _save_overlay(image, page, Path(ours.diagnostics) / _overlay_name(input_file, options))
     return page
+
+
+def _open(input_file: Path) -> Image.Image:
+    """Raises InputFileError, one line, where not even the image's size is known."""
+    try:
+        return Image.open(input_file)
+    except Image.DecompressionBombError as e:
+        problem = f"raise --max-image-mpixels or leave the page out with --pages: {e}"
+    except (OSError, SyntaxError, ValueError) as e:
+        problem = f"is the disk full? Otherwise leave the page out with --pages: {e}"
+    raise InputFileError(
+        f"The image of page {_page_index(input_file) + 1} cannot be opened, {problem}"
+    )
 
 
 def _save_overlay(image: Image.Image, page: Page, path: Path) -> None:
@@ -236,7 +292,7 @@ def _save_overlay(image: Image.Image, page: Page, path: Path) -> None:
 
 
 def _dpi(input_file: Path) -> float:
-    with Image.open(input_file) as image:
+    with _open(input_file) as image:
         dpi = image.info.get("dpi", _FALLBACK_DPI)
     value = float(dpi[0] if isinstance(dpi, tuple) else dpi)
     return value if math.isfinite(value) and value >= 1 else _FALLBACK_DPI

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import signal
+import subprocess
 import sys
+import textwrap
 import threading
 import types
 from collections.abc import Callable
@@ -14,13 +18,14 @@ import numpy as np
 import pikepdf
 import pytest
 from conftest import TEXT, FakeReader
-from ocrmypdf import BadArgsError, OcrOptions
+from ocrmypdf import BadArgsError, InputFileError, OcrOptions
 from PIL import Image
 
 from ocrmypdf_trocr_mlx import _plugin, engine
 from ocrmypdf_trocr_mlx.engine import TrOcrEngine
 from ocrmypdf_trocr_mlx.options import TrOcrOptions, get_options
 
+BUNDLED = Path(engine.__file__).parent / "checkpoints" / "bundled"
 SIDECAR = "\n".join(" ".join(line) for line in TEXT) + "\n"
 
 
@@ -149,6 +154,28 @@ def test_a_truncated_image_is_an_empty_page(
     assert element.bbox is not None and element.bbox.width == 300
     assert TrOcrEngine.get_deskew(path, options) == 0.0
     assert TrOcrEngine.get_orientation(path, options) == (0, 0.0)
+
+
+@pytest.mark.parametrize("size", [0, 20, 40])
+def test_an_image_that_cannot_be_opened_is_named(
+    size: int, fake_reader: FakeReader, options: OcrOptions, tmp_path: Path
+) -> None:
+    path = save(tmp_path, Image.new("L", (40, 20)))
+    path.write_bytes(path.read_bytes()[:size])
+
+    with pytest.raises(InputFileError, match=r"^The image of page 3 .*full\?.*--pages") as error:
+        TrOcrEngine.generate_ocr(path, options)
+    assert "\n" not in str(error.value)
+
+
+def test_an_image_that_is_too_large_is_named(
+    fake_reader: FakeReader, monkeypatch: pytest.MonkeyPatch, options: OcrOptions, tmp_path: Path
+) -> None:
+    path = save(tmp_path, Image.new("1", (100, 100)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+
+    with pytest.raises(InputFileError, match=r"page 3 .*--max-image-mpixels.*10000 pixels"):
+        TrOcrEngine.generate_ocr(path, options)
 
 
 def test_interrupts_are_not_swallowed(
@@ -281,7 +308,7 @@ def test_orientation_and_skew_come_from_the_page(
 def test_languages() -> None:
     assert {"eng", "deu", "fra", "tur"} <= TrOcrEngine.languages(make_options())
     assert "ara" not in TrOcrEngine.languages(make_options(model="bundled"))
-    assert not TrOcrEngine.languages(make_options(model="some/checkpoint"))  # any is accepted
+    assert not TrOcrEngine.languages(make_options(model=str(BUNDLED)))  # any is accepted
 
 
 def test_diagnostics_are_named_after_document_and_page(
@@ -340,8 +367,76 @@ def test_forked_workers_are_refused_once_mlx_is_in_use(
 ) -> None:
     options = make_options()
     options.use_threads = False
+    monkeypatch.setattr(engine, "_computes", True)
     monkeypatch.setattr(engine.multiprocessing, "get_start_method", lambda allow_none: "fork")
     monkeypatch.setitem(sys.modules, "mlx.core", types.ModuleType("mlx.core"))
 
     with pytest.raises(BadArgsError, match="use threads"):
         engine.check(options)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="MLX must not be forked on a Mac at all")
+def test_checking_options_leaves_a_process_that_can_be_forked() -> None:
+    code = """
+        import multiprocessing, os
+        from ocrmypdf import OcrOptions
+        from ocrmypdf.api import setup_plugin_infrastructure
+        from ocrmypdf_trocr_mlx import engine
+        setup_plugin_infrastructure(["ocrmypdf_trocr_mlx"])
+        multiprocessing.set_start_method("fork")
+        options = OcrOptions(input_file="a", output_file="b", use_threads=False)
+        engine.check(options)
+        engine.check(options)  # of the next document
+        if os.fork() == 0:
+            import mlx.core as mx
+            mx.eval(mx.ones((4, 4)) @ mx.ones((4, 4)))
+            os._exit(7)
+        print(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert run.stdout == "7\n", run.stderr
+
+
+def truncate(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1_000_000])
+
+
+def enlarge(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["decoder"]["decoder_layers"] += 1
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (truncate, r"model\.safetensors: not a safetensors file"),
+        (enlarge, "weights do not fit the model: .* missing"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "token"),
+        (lambda folder: (folder / "config.json").write_text("{"), r"config\.json"),
+    ],
+    ids=["truncated", "another size", "no tokenizer", "no json"],
+)
+def test_a_damaged_model_is_found_before_the_first_page(
+    damage: Callable[[Path], None], named: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(BUNDLED, folder)
+    engine.check(make_options(model=str(folder)))
+    damage(folder)
+
+    with pytest.raises(BadArgsError, match=f"^--trocr-model: name a .*{named}") as error:
+        engine.check(make_options(model=str(folder)))
+    assert str(folder) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_workers_name_the_option_of_a_damaged_model(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(BUNDLED, folder)
+    truncate(folder)
+
+    with pytest.raises(BadArgsError, match=r"^--trocr-model: .*not a safetensors file"):
+        engine.recognizer(TrOcrOptions(model=str(folder)))

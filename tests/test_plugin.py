@@ -17,12 +17,13 @@ import pikepdf
 import pypdfium2
 import pytest
 from conftest import FakeReader
-from ocrmypdf import OcrOptions
+from ocrmypdf import OcrOptions, hookimpl
+from ocrmypdf._validation import check_options
 from ocrmypdf.api import setup_plugin_infrastructure
 from ocrmypdf.builtin_plugins import tesseract_ocr
 from ocrmypdf.builtin_plugins.null_ocr import NullOcrEngine
 from ocrmypdf.cli import get_parser
-from ocrmypdf.exceptions import ExitCode, MissingDependencyError
+from ocrmypdf.exceptions import BadArgsError, ExitCode, MissingDependencyError
 from PIL import Image, ImageDraw, ImageFont
 
 import ocrmypdf_trocr_mlx
@@ -42,6 +43,13 @@ def run_cli(*args: str | Path, path: str | None = None) -> subprocess.CompletedP
     command = [sys.executable, "-m", "ocrmypdf", *map(str, args)]
     env = os.environ | ({"PATH": path} if path is not None else {})
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+
+
+def run_script(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run ocrmypdf as its console script does."""
+    code = "import sys; from ocrmypdf.__main__ import run; sys.exit(run())"
+    command = [sys.executable, "-c", code, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def words_of(pdf: Path) -> list[list[str]]:
@@ -104,6 +112,27 @@ def test_engine_choice(name: str, engine: type) -> None:
     options = OcrOptions(input_file="a", output_file="b", ocr_engine=name)
 
     assert type(manager.get_ocr_engine(options=options)) is engine
+
+
+class OtherEngine(NullOcrEngine):
+    """What a plugin may bring that was loaded after ours."""
+
+    @hookimpl
+    def get_ocr_engine(self) -> OtherEngine:
+        return self
+
+
+def test_nothing_is_asked_of_us_where_another_plugin_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocrmypdf_trocr_mlx.engine._computes", True)
+    monkeypatch.setattr("multiprocessing.get_start_method", lambda allow_none: "fork")
+    manager = setup_plugin_infrastructure([NAME])
+    options = OcrOptions(input_file="a", output_file="b", use_threads=False)
+    options.extra_attrs["trocr_model"] = "/no/such/model"
+    with pytest.raises(BadArgsError, match="--no-use-threads"):
+        check_options(options, manager)
+
+    manager.pluggy_manager.register(OtherEngine())
+    check_options(options, manager)
 
 
 @pytest.mark.skipif(shutil.which("tesseract") is None, reason="Tesseract is not installed")
@@ -261,11 +290,12 @@ def test_command_needs_no_other_program(
     assert words_of(out) == [WORDS, WORDS]
 
 
-def test_processes_serve_as_workers(scan: Scan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["module", "script"])
+def test_processes_serve_as_workers(command: str, scan: Scan, tmp_path: Path) -> None:
     out = tmp_path / "out.pdf"
-    run = run_cli(
-        "--plugin", FAKE, "--plugin", NAME, "--no-use-threads", "-j", "2", scan("1", "2"), out
-    )
+    args = ("--plugin", FAKE, "--plugin", NAME, "--no-use-threads", "-j", "2", scan("1", "2"), out)
+    # The two start processes in different ways, the script by the platform's default.
+    run = run_cli(*args) if command == "module" else run_script(*args)
 
     assert run.returncode == ExitCode.ok, run.stderr
     assert "copy of the model" in run.stderr

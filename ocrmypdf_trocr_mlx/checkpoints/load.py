@@ -19,7 +19,16 @@ from ocrmypdf_trocr_mlx.model.trocr import TrOCR
 from .errors import CheckpointError
 from .images import ImageProcessor
 from .tokens import Tokenizer
-from .weights import Quantization, cast, expand, folder_of, read_weights, sanitize, tie
+from .weights import (
+    Quantization,
+    cast,
+    expand,
+    folder_of,
+    read_weights,
+    sanitize,
+    tie,
+    weight_files,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,19 @@ def read_parts(source: Path) -> tuple[TrOCRConfig, ImageProcessor, Tokenizer, Ge
     return config, processor, Tokenizer.from_folder(folder), options
 
 
+def check(source: Path) -> None:
+    """Raise the CheckpointError that `load` would raise, in a fraction of its time.
+
+    Names and shapes of weights are compared, but few are read.  A pickle can only be read whole:
+    what is wrong with one, `load` has to find.
+    """
+    source = Path(source)
+    config, *_ = read_parts(source)
+    quantization = Quantization.of(read_config(source))
+    if all(path.suffix == ".safetensors" for path in weight_files(source)):
+        _assemble(source, config, quantization, mx.float32, keep_quantized=False)
+
+
 def read_generation_config(source: Path) -> dict[str, Any] | None:
     """generation_config.json, where there is one."""
     path = folder_of(source) / "generation_config.json"
@@ -77,6 +99,21 @@ def _load_model(
     dtype: mx.Dtype,
     keep_quantized: bool,
 ) -> TrOCR:
+    model = _assemble(source, config, quantization, dtype, keep_quantized)
+    model.eval()
+    # Streams belong to threads: what is left lazy here could not be evaluated in another.
+    mx.eval(model.state)
+    return model
+
+
+def _assemble(
+    source: Path,
+    config: TrOCRConfig,
+    quantization: Quantization | None,
+    dtype: mx.Dtype,
+    keep_quantized: bool,
+) -> TrOCR:
+    """The model with weights that are not evaluated; raises where they do not fit it."""
     quantized = quantization if keep_quantized else None
     # No name for what was read: with one, each part of a fused projection would stay in memory.
     weights = sanitize(
@@ -101,9 +138,6 @@ def _load_model(
         )
     _check(source, dict(tree_flatten(model.parameters())), weights)
     model.load_weights(list(weights.items()))
-    model.eval()
-    # Streams belong to threads: what is left lazy here could not be evaluated in another.
-    mx.eval(model.state)
     return model
 
 
