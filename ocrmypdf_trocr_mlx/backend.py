@@ -7,6 +7,7 @@ before MLX serves MLX's matrix products.  OpenCV's wheel brings one.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -29,7 +30,16 @@ SLOW_GFLOPS = 10.0
 # MLX keeps freed buffers up to a limit; its defaults are all of a GPU's memory, or 32 MiB.
 _CACHE_BYTES = 1 << 30
 
+# What builds of OpenBLAS call the function; those of numpy and scipy have names of their own.
+_SET_THREADS = (
+    "openblas_set_num_threads",
+    "openblas_set_num_threads64_",
+    "scipy_openblas_set_num_threads",
+    "scipy_openblas_set_num_threads64_",
+)
+
 _lock = threading.Lock()
+_threads: int | None = None
 
 
 def load_blas() -> bool:
@@ -59,7 +69,7 @@ def _load_blas() -> bool:
             log.debug("BLAS %s: %s", name, e)
             continue
         if hasattr(library, "cblas_sgemm"):
-            _limit_threads(library)
+            share_threads(1)
             log.debug("MLX uses the BLAS %s", name)
             return True
     return False
@@ -74,11 +84,35 @@ def _blas_candidates() -> Iterator[str]:
     yield from _SYSTEM_BLAS
 
 
-def _limit_threads(library: ctypes.CDLL) -> None:
-    """Give BLAS the processors this process may use, unless the user chose a number."""
+def share_threads(lanes: int) -> None:
+    """Divide the processors among so many threads that compute, for MLX and for numpy.
+
+    A product of small matrices in two threads costs a third more processor time than in one, and
+    threads without work spin: lanes of one thread each are the better use of the processors.
+    Does nothing but on Linux; BLAS keeps the number of threads that the user chose, if any.
+    """
+    global _threads
+    _threads = max(1, min(available_cpus() // lanes, _MAX_BLAS_THREADS))
     chosen = {"OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"}
-    if chosen.isdisjoint(os.environ) and hasattr(library, "openblas_set_num_threads"):
-        library.openblas_set_num_threads(min(available_cpus(), _MAX_BLAS_THREADS))
+    if not sys.platform.startswith("linux") or not chosen.isdisjoint(os.environ):
+        return
+    for library in _openblas_libraries():
+        for name in _SET_THREADS:
+            if hasattr(library, name):
+                getattr(library, name)(_threads)
+
+
+def threads() -> int:
+    """Threads that one computing thread may make use of."""
+    return _threads or min(available_cpus(), _MAX_BLAS_THREADS)
+
+
+def _openblas_libraries() -> Iterator[ctypes.CDLL]:
+    """Every OpenBLAS in this process: numpy brings one of its own."""
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    for path in sorted({line.split(maxsplit=5)[-1] for line in mapped if "openblas" in line}):
+        with contextlib.suppress(OSError):
+            yield ctypes.CDLL(path)
 
 
 def available_cpus() -> int:

@@ -59,20 +59,43 @@ def test_no_blas_at_all_is_not_an_error() -> None:
 
 
 @linux_only
-def test_the_users_number_of_blas_threads_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processors_are_shared_and_the_users_number_of_blas_threads_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[int] = []
 
     class Library:
-        openblas_set_num_threads = staticmethod(asked.append)
+        scipy_openblas_set_num_threads64_ = staticmethod(asked.append)
 
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    backend._limit_threads(Library())  # type: ignore[arg-type]
-    assert asked == []
+    monkeypatch.setattr(backend, "_threads", None)
+    monkeypatch.setattr(backend, "_openblas_libraries", lambda: iter([Library()]))
+    monkeypatch.setattr(backend, "available_cpus", lambda: 8)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
+    assert backend.threads() == 8
+    backend.share_threads(3)
+    assert asked == [2] and backend.threads() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    backend.share_threads(1)
+    assert asked == [2]
     monkeypatch.setattr(backend, "available_cpus", lambda: 64)
-    backend._limit_threads(Library())  # type: ignore[arg-type]
-    assert asked == [16]
+    backend.share_threads(1)
+    assert backend.threads() == 16
+    backend.share_threads(100)
+    assert backend.threads() == 1
+
+
+@linux_only
+def test_every_openblas_of_the_process_is_found() -> None:
+    run_python(
+        "from ocrmypdf_trocr_mlx import backend\n"
+        "backend.load_blas()\n"
+        "import threadpoolctl, numpy\n"
+        "backend.share_threads(backend.available_cpus())\n"
+        "found = [i['num_threads'] for i in threadpoolctl.threadpool_info()\n"
+        "         if i['internal_api'] == 'openblas']\n"
+        "assert found and set(found) == {1}, found"
+    )
 
 
 def test_available_cpus_is_at_least_one() -> None:

@@ -13,6 +13,7 @@ mx = pytest.importorskip("mlx.core")
 torch = pytest.importorskip("torch", reason="parity needs torch: pip install '.[parity]'")
 transformers = pytest.importorskip("transformers", reason="parity needs transformers")
 
+from ocrmypdf_trocr_mlx.model.activations import activation  # noqa: E402
 from ocrmypdf_trocr_mlx.model.generate import generate  # noqa: E402
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions  # noqa: E402
 
@@ -41,6 +42,9 @@ FAMILIES = {
         "tie_word_embeddings": False,
     },
 }
+# One activation for both halves, as a fine-tune or a model of one's own may have it.
+FAMILIES["A relu"] = {**FAMILIES["A"], "activation_function": "relu"}
+FAMILIES["A tanh"] = {**FAMILIES["A"], "activation_function": "gelu_new"}
 ENCODER = {
     "hidden_size": 32,
     "num_hidden_layers": 3,
@@ -53,8 +57,17 @@ ENCODERS = {
     "vit": (transformers.ViTConfig, {"qkv_bias": False}),
     "deit": (transformers.DeiTConfig, {"qkv_bias": True}),
     "lines": (transformers.ViTConfig, {"image_size": [24, 48], "patch_size": [12, 6]}),
+    "relu": (transformers.ViTConfig, {"hidden_act": "relu"}),
+    "tanh": (transformers.ViTConfig, {"hidden_act": "gelu_new"}),
 }
-MODELS = [("A", "vit"), ("A", "lines"), ("B", "vit"), ("C", "deit")]
+MODELS = [
+    ("A", "vit"),
+    ("A", "lines"),
+    ("B", "vit"),
+    ("C", "deit"),
+    ("A relu", "relu"),
+    ("A tanh", "tanh"),
+]
 SEARCHES = {
     "greedy": {},
     "greedy no repeats": {"no_repeat_ngram_size": 2, "min_length": 6},
@@ -141,6 +154,30 @@ def test_logits(pair):
     got = np.array(checkpoint.model(mx.array(pixels), mx.array(tokens)))
     assert np.abs(expected).max() > 1
     np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gelu", "relu", "gelu_new"])
+def test_activations(name):
+    """In the usual range, far out, and where the parts of an approximation meet."""
+    values = np.concatenate(
+        [np.linspace(-9, 9, 100_001), [-1e30, -40, 0, 40, 1e30], np.linspace(5.59, 5.61, 1001)]
+    ).astype(np.float32)
+    expected = transformers.activations.ACT2FN[name](torch.from_numpy(values).double()).numpy()
+    got = np.array(activation(name)(mx.array(values)))
+    np.testing.assert_allclose(got, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_a_step_of_its_own_is_as_a_text_at_once(pair):
+    """On a Linux CPU steps are computed by other code than whole texts are."""
+    reference, checkpoint = pair
+    model, tokens = checkpoint.model, np.random.default_rng(3).integers(0, VOCABULARY, (3, 39))
+    memory = model.memory(model.encode(mx.array(images(reference, 3))))
+    expected, seen = model.decoder(mx.array(tokens), memory, model.new_caches(), 1)
+    decoding = model.decoding(memory, 1)
+    for position in range(tokens.shape[1]):
+        logits, weights = decoding.step(mx.array(tokens[:, position]))
+        np.testing.assert_allclose(np.array(logits), expected[:, position], atol=1e-4)
+        np.testing.assert_allclose(np.array(weights), seen[:, position], atol=1e-5)
 
 
 @pytest.mark.parametrize("search", SEARCHES)

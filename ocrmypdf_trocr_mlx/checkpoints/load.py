@@ -12,6 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
+from ocrmypdf_trocr_mlx.model import cpu
 from ocrmypdf_trocr_mlx.model.config import ConfigError, TrOCRConfig
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions
 from ocrmypdf_trocr_mlx.model.trocr import TrOCR
@@ -103,6 +104,7 @@ def _load_model(
     model.eval()
     # Streams belong to threads: what is left lazy here could not be evaluated in another.
     mx.eval(model.state)
+    cpu.lay_out(model)
     return model
 
 

@@ -6,9 +6,6 @@ import mlx.core as mx
 
 from . import cpu
 
-# Queries of a decoding step: one, or an image's beams.
-_FEW = 16
-
 
 def split_heads(x: mx.array, num_heads: int) -> mx.array:
     """(B, L, D) -> (B, heads, L, D / heads)."""
@@ -27,8 +24,6 @@ def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) 
     scale = q.shape[-1] ** -0.5
     if not cpu.serves(q):
         return merge_heads(mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask))
-    if mask is None and q.shape[2] <= _FEW:
-        return merge_heads(cpu.attend(q, k, v)[0])
     k, v = mx.contiguous(k), mx.contiguous(v)  # cheaper than what a strided product does
     scores = (q * scale) @ k.swapaxes(-1, -2)
     weights, sums = cpu.exponentials(scores if mask is None else scores + mask)
@@ -36,9 +31,6 @@ def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) 
 
 
 def attend_with_weights(q: mx.array, k: mx.array, v: mx.array) -> tuple[mx.array, mx.array]:
-    """As `attend` for a few queries, and the weights (B, heads, L, S)."""
-    if cpu.serves(q):
-        y, weights = cpu.attend(q, k, v)
-        return merge_heads(y), weights
+    """As `attend`, and the weights (B, heads, L, S)."""
     weights = mx.softmax((q * q.shape[-1] ** -0.5) @ k.swapaxes(-1, -2), axis=-1, precise=True)
     return merge_heads(weights @ v), weights

@@ -129,13 +129,12 @@ def beam_search(
     beams = options.num_beams
     images = [_Image(beams) for _ in range(memory[0][0].shape[0])]
     active = list(images)
-    caches = model.new_caches()
     constraints = Constraints(options)
-    layer = options.attention_layer % len(caches) if options.keep_attention else None
-    tokens = mx.full((len(images) * beams, 1), options.start, mx.int32)
+    layer = options.attention_layer % len(memory) if options.keep_attention else None
+    decoding = model.decoding(memory, layer)
+    tokens = mx.full((len(images) * beams,), options.start, mx.int32)
     for length in range(1, options.max_length):
-        logits, weights = model.decoder(tokens, memory, caches, layer)
-        logits = logits[:, -1].astype(mx.float32)
+        logits, weights = decoding.step(tokens)
         logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
         scores = logprobs
         if constraints:
@@ -145,7 +144,7 @@ def beam_search(
                 for node in image.running
             ]
             scores = constraints(mx.array(logprobs), sequences)
-        seen = None if weights is None else np.array(weights[:, -1].astype(mx.float32))
+        seen = None if weights is None else np.array(weights)
         origins = []
         for i, (image, best) in enumerate(
             zip(active, _best(active, scores, logprobs, options), strict=True)
@@ -159,14 +158,10 @@ def beam_search(
         if all(image.done for image in active):
             break
         keep = [i for i, image in enumerate(active) if not image.done]
-        if len(keep) < len(active):
-            rows = mx.array(keep)
-            memory = [(k[rows], v[rows]) for k, v in memory]
-        take = mx.array([i * beams + beam for i in keep for beam in origins[i]])
-        for cache in caches:
-            cache.take(take)
+        rows = [i * beams + beam for i in keep for beam in origins[i]]
+        decoding.take(rows, keep if len(keep) < len(active) else None)
         active = [active[i] for i in keep]
-        tokens = mx.array([[n.token] for image in active for n in image.running if n])
+        tokens = mx.array([n.token for image in active for n in image.running if n])
     return [image.hypothesis() for image in images]
 
 

@@ -197,3 +197,33 @@ class Decoder(nn.Module):
         if self.config.tie_word_embeddings:
             return self.embed_tokens.as_linear(x), kept
         return self.output_projection(x), kept
+
+
+class Decoding:
+    """Texts in the making: the rows of a batch, a token a step."""
+
+    def __init__(self, decoder: Decoder, memory: list[KeysValues], weights_of: int | None):
+        """`memory`: of M images; `weights_of`: the layer whose attention is wanted, if any."""
+        self._decoder = decoder
+        self._memory = memory
+        self._weights_of = weights_of
+        self._caches = [KVCache() for _ in decoder.layers]
+
+    def step(self, tokens: mx.array) -> tuple[mx.array, mx.array | None]:
+        """The next token of each row (N,) -> logits (N, V), and the attention (N, S).
+
+        N is a multiple of M; the attention is averaged over the layer's heads.
+        """
+        logits, weights = self._decoder(
+            tokens[:, None], self._memory, self._caches, self._weights_of
+        )
+        seen = None if weights is None else weights[:, -1].astype(mx.float32)
+        return logits[:, -1].astype(mx.float32), seen
+
+    def take(self, rows: list[int], images: list[int] | None = None) -> None:
+        """Go on with these rows, in this order, and of the images with these (None: all)."""
+        for cache in self._caches:
+            cache.take(mx.array(rows))
+        if images is not None:
+            taken = mx.array(images)
+            self._memory = [(k[taken], v[taken]) for k, v in self._memory]

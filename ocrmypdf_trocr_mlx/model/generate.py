@@ -5,6 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 
+from . import cpu
 from .beam import beam_search
 from .constraints import Constraints
 from .decoder import KeysValues
@@ -50,21 +51,18 @@ class _Row:
 def _greedy(model: TrOCR, memory: list[KeysValues], options: GenerateOptions) -> list[Hypothesis]:
     rows = [_Row() for _ in range(memory[0][0].shape[0])]
     active = list(rows)
-    caches = model.new_caches()
     constraints = Constraints(options)
-    layer = options.attention_layer % len(caches) if options.keep_attention else None
-    tokens = mx.full((len(rows), 1), options.start, mx.int32)
+    layer = options.attention_layer % len(memory) if options.keep_attention else None
+    decoding = model.decoding(memory, layer)
+    tokens = mx.full((len(rows),), options.start, mx.int32)
     for _ in range(1, options.max_length):
-        logits, weights = model.decoder(tokens, memory, caches, layer)
-        logits = logits[:, -1].astype(mx.float32)
+        logits, weights = decoding.step(tokens)
         if constraints:
             logits = constraints(logits, [[options.start, *row.tokens] for row in active])
-        best = logits.argmax(axis=-1)
-        logprobs = logits.max(axis=-1) - mx.logsumexp(logits, axis=-1)
-        mx.eval(best, logprobs, weights)
-        seen = None if weights is None else np.array(weights[:, -1].astype(mx.float32))
+        best, logprobs = _best(logits, weights)
+        seen = None if weights is None else np.array(weights)
         for i, (row, token, logprob) in enumerate(
-            zip(active, np.array(best).tolist(), np.array(logprobs).tolist(), strict=True)
+            zip(active, best.tolist(), logprobs.tolist(), strict=True)
         ):
             if not row.done:
                 row.append(token, logprob, None if seen is None else seen[i])
@@ -72,12 +70,20 @@ def _greedy(model: TrOCR, memory: list[KeysValues], options: GenerateOptions) ->
         finished = sum(row.done for row in active)
         if finished == len(active):
             break
-        tokens = best[:, None]
         if finished >= _COMPACT_SHARE * len(active):
-            keep = mx.array([i for i, row in enumerate(active) if not row.done])
-            active = [row for row in active if not row.done]
-            tokens = tokens[keep]
-            memory = [(k[keep], v[keep]) for k, v in memory]
-            for cache in caches:
-                cache.take(keep)
+            keep = [i for i, row in enumerate(active) if not row.done]
+            active = [active[i] for i in keep]
+            best = best[keep]
+            decoding.take(keep, keep)
+        tokens = mx.array(best)
     return [row.hypothesis() for row in rows]
+
+
+def _best(logits: mx.array, weights: mx.array | np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The likeliest tokens (N,) and their log-probabilities; computes `weights` on the way."""
+    if cpu.serves(logits):
+        return cpu.best_tokens(logits)
+    best = logits.argmax(axis=-1)
+    logprobs = logits.max(axis=-1) - mx.logsumexp(logits, axis=-1)
+    mx.eval(best, logprobs, weights)
+    return np.array(best), np.array(logprobs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
+from . import cpu_decoder
 from .config import TrOCRConfig
-from .decoder import Decoder, KeysValues, KVCache
+from .decoder import Decoder, Decoding, KeysValues, KVCache
 from .vit import VisionEncoder
 
 
@@ -27,6 +28,14 @@ class TrOCR(nn.Module):
     def memory(self, states: mx.array) -> list[KeysValues]:
         """What each decoder layer reads of the image: computed once, used at every step."""
         return [layer.encoder_attn.keys_values(states) for layer in self.decoder.layers]
+
+    def decoding(
+        self, memory: list[KeysValues], weights_of: int | None
+    ) -> Decoding | cpu_decoder.CpuDecoding:
+        """Texts to be made for images, a token a step; the layer's attention is kept."""
+        serves = cpu_decoder.serves(self.decoder)
+        kind = cpu_decoder.CpuDecoding if serves else Decoding
+        return kind(self.decoder, memory, weights_of)
 
     def new_caches(self) -> list[KVCache]:
         return [KVCache() for _ in self.decoder.layers]
