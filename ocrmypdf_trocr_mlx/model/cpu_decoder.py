@@ -22,12 +22,15 @@ _ROOM = 32
 
 def serves(decoder: Decoder) -> bool:
     """Whether this decoder's steps are for this module: plain layers, float32, a Linux CPU."""
+    # Layers that learn beside frozen ones are no nn.Linear: they compute for themselves.
     return cpu.serves(decoder.embed_tokens.weight) and all(
-        type(layer) is nn.Linear
-        for block in decoder.layers
-        for _, layer in block.named_modules()
-        if not layer.children() and "weight" in layer and not isinstance(layer, nn.LayerNorm)
+        type(layer) is nn.Linear for block in decoder.layers for layer in _linears(block)
     )
+
+
+def _linears(block: DecoderLayer) -> list[nn.Module]:
+    own, cross = block.self_attn, block.encoder_attn
+    return [own.qkv_proj, own.out_proj, cross.q_proj, cross.out_proj, block.fc1, block.fc2]
 
 
 def _view(x: mx.array) -> np.ndarray:
