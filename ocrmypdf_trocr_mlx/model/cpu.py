@@ -76,15 +76,6 @@ def activate(name: str, x: mx.array) -> mx.array:
     return x
 
 
-def layer_norm(x: mx.array, weight: mx.array, bias: mx.array, eps: float) -> mx.array:
-    """Over the last axis; x is left as it is."""
-    given, w, b = (np.array(a, copy=False) for a in (x, weight, bias))
-    y = np.empty(given.shape, np.float32)
-    rows = given.reshape(-1, given.shape[-1])
-    _by_parts(functools.partial(normalize, w, b, eps), rows, y.reshape(rows.shape))
-    return mx.array(y)
-
-
 def exponentials(scores: mx.array) -> tuple[mx.array, mx.array]:
     """Softmax over the last axis, undivided: exp in place, and its sums (..., 1)."""
     values = np.array(scores, copy=False)

@@ -8,7 +8,6 @@ import mlx.nn as nn
 from .activations import activation
 from .attention import attend, split_heads
 from .config import EncoderConfig
-from .norm import LayerNorm
 
 
 class PatchEmbeddings(nn.Module):
@@ -100,9 +99,9 @@ class MLP(nn.Module):
 class EncoderLayer(nn.Module):
     def __init__(self, config: EncoderConfig):
         super().__init__()
-        self.layernorm_before = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layernorm_before = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.attention = Attention(config)
-        self.layernorm_after = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layernorm_after = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = MLP(config)
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -115,7 +114,7 @@ class VisionEncoder(nn.Module):
         super().__init__()
         self.embeddings = Embeddings(config)
         self.layers = [EncoderLayer(config) for _ in range(config.num_hidden_layers)]
-        self.layernorm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def __call__(self, pixels: mx.array) -> mx.array:
         """(B, H, W, C or 1) -> states (B, S, D), S = prefix tokens + rows * columns."""

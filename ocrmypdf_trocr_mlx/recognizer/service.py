@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 
 # So many batches may wait: enough to sort by width, few enough to hold in memory.
 _WAITING_BATCHES = 16
+# More threads that compute need more memory than they save time.
+_MAX_LANES = 4
+# Fewer lines together are read more slowly, line by line.
+_LEAST_BATCH = 8
 # A batch on a processor ends within seconds; at exit nobody waits longer for it.
 _CLOSE_SECONDS = 30.0
 
@@ -41,6 +46,13 @@ class _Line:
     pieces: list[Piece]
     future: Future[Reading]
     read: list[Transcript | None] = field(default_factory=list)
+    # Its pieces may come from several threads; who waits may be called back while it is held.
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def fail(self, error: BaseException) -> None:
+        with self.lock:
+            if not self.future.done():
+                self.future.set_exception(error)
 
 
 @dataclass
@@ -53,7 +65,10 @@ class _Job:
 
 
 class Recognizer:
-    """Reads crops of text lines, uint8 (h, w), with one model in one thread.
+    """Reads crops of text lines, uint8 (h, w), with one model.
+
+    On a GPU one thread computes, on processors a few, a batch each: their products are too small
+    to gain by being shared among threads.
 
     May be used from many threads at once, but not by a forked child of the process that made
     it.  `submit` waits when too many lines are waiting.
@@ -66,17 +81,28 @@ class Recognizer:
         device: str = "auto",
         batch_size: int = 32,
         beams: int = 1,
+        lanes: int | None = None,
     ):
+        """`lanes`: threads that compute, None for as many as suit the device."""
         self._transcriber = Transcriber(checkpoint, beams)
         self._device = device
         self._batch_size = batch_size
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._waiting: list[_Job] = []
+        self._batches: deque[list[_Job]] = deque()
         self._closed = False
+        backend.prepare(device)
+        self._lanes = lanes or _suitable_lanes()
+        backend.share_threads(self._lanes)
+        self._running = self._lanes
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=_serve, args=([self],), name="trocr", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=_serve, args=([self],), name=f"trocr-{i}", daemon=True)
+            for i in range(self._lanes)
+        ]
+        for thread in self._threads:
+            thread.start()
         _open.add(self)
 
     def submit(self, crop: np.ndarray) -> Future[Reading]:
@@ -106,13 +132,13 @@ class Recognizer:
                 future.cancel()
 
     def close(self) -> None:
-        """Stop after the batch at work; lines still waiting fail.  Idempotent."""
+        """Stop after the batches at work; lines still waiting fail.  Idempotent."""
         if self._pid != os.getpid():
             return
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if threading.current_thread() is not self._thread:
+        if threading.current_thread() not in self._threads:
             self._ended.wait(_CLOSE_SECONDS)
 
     def _has_room(self) -> bool:
@@ -139,36 +165,47 @@ class Recognizer:
         return jobs
 
     def _run(self) -> None:
-        """The inference thread: all that is waiting, in batches of one width."""
+        """An inference thread: batches of one width, until the recognizer is closed."""
         error: BaseException = RuntimeError("the recognizer was closed")
         try:
             backend.prepare(self._device)
-            while (jobs := self._take()) is not None:
-                for batch in _batches(jobs, self._batch_size):
-                    if self._closed:
-                        self._fail(batch, error)
-                    else:
-                        self._read_batch(batch)
+            while (batch := self._take()) is not None:
+                self._read_batch(batch)
         except BaseException as e:
-            log.debug("The inference thread ended", exc_info=True)
+            log.debug("An inference thread ended", exc_info=True)
             error = e
         finally:
             with self._changed:
                 self._closed = True
-                rest, self._waiting = self._waiting, []
+                rest = [*itertools.chain(*self._batches), *self._waiting]
+                self._batches.clear()
+                self._waiting = []
+                self._running -= 1
+                last = not self._running
                 self._changed.notify_all()
             self._fail(rest, error)
-            self._ended.set()
+            if last:
+                self._ended.set()
 
     def _take(self) -> list[_Job] | None:
-        """Wait for lines and take all there are, but those nobody waits for; None when closed."""
+        """Wait for a batch; None when closed.
+
+        Lines nobody waits for are left out.  All lines that wait are made into batches when the
+        last of the batches before is taken.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if self._closed:
-                return None
-            jobs, self._waiting = self._waiting, []
-            self._changed.notify_all()
-        return [job for job in jobs if _begin(job.line.future)]
+            while True:
+                self._changed.wait_for(lambda: self._batches or self._waiting or self._closed)
+                if self._closed:
+                    return None
+                if not self._batches:
+                    jobs, self._waiting = self._waiting, []
+                    share = -(-len(jobs) // self._lanes)
+                    size = min(self._batch_size, max(_LEAST_BATCH, share))
+                    self._batches.extend(_batches(jobs, size))
+                    self._changed.notify_all()
+                if batch := [job for job in self._batches.popleft() if _begin(job.line.future)]:
+                    return batch
 
     def _read_batch(self, jobs: list[_Job]) -> None:
         """Read pieces together; if that fails, one by one, so that only the guilty line fails."""
@@ -187,8 +224,12 @@ class Recognizer:
 
     def _fail(self, jobs: Sequence[_Job], error: BaseException) -> None:
         for job in jobs:
-            if not job.line.future.done():
-                job.line.future.set_exception(error)
+            job.line.fail(error)
+
+
+def _suitable_lanes() -> int:
+    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    return min(_MAX_LANES, backend.available_cpus()) if on_cpu else 1
 
 
 def _serve(recognizers: list[Recognizer]) -> None:
@@ -256,14 +297,15 @@ def _check_crop(crop: np.ndarray) -> None:
 def _finish(job: _Job, transcript: Transcript) -> None:
     """Note what a piece says; with the last piece, the line is read."""
     line = job.line
-    line.read[job.index] = transcript
-    if None in line.read or line.future.done():
-        return
-    words: list[ReadWord] = []
-    for piece, read in zip(line.pieces, line.read, strict=True):
-        assert read is not None
-        _append(words, _place(line.ink, piece, read), piece.after_gap)
-    line.future.set_result(Reading(tuple(words)))
+    with line.lock:
+        line.read[job.index] = transcript
+        if None in line.read or line.future.done():
+            return
+        words: list[ReadWord] = []
+        for piece, read in zip(line.pieces, line.read, strict=True):
+            assert read is not None
+            _append(words, _place(line.ink, piece, read), piece.after_gap)
+        line.future.set_result(Reading(tuple(words)))
 
 
 def _place(ink: InkProfile, piece: Piece, read: Transcript) -> list[ReadWord]:

@@ -63,7 +63,8 @@ class Evaluator:
     ):
         self._samples = samples
         # One for all evaluations: its thread lives as long as the process.
-        self._recognizer = Recognizer(checkpoint, device=device, batch_size=batch_size)
+        # Only one thread: the processors are left to training, which needs them undivided.
+        self._recognizer = Recognizer(checkpoint, device=device, batch_size=batch_size, lanes=1)
 
     def __call__(self) -> Evaluation:
         readings = self._recognizer.read([sample.pixels for sample in self._samples])

@@ -1,0 +1,104 @@
+"""Lines of many threads, read by several lanes with one model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
+from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
+from ocrmypdf_trocr_mlx.recognizer import Recognizer
+from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcript
+from ocrmypdf_trocr_mlx.training.evaluate import edit_distance
+
+FONT = ImageFont.load_default(32)
+
+
+def line(text: str, ink: int = 0) -> np.ndarray:
+    image = Image.new("L", (int(FONT.getlength(text)) + 40, 48), 255)
+    ImageDraw.Draw(image).text((20, 4), text, font=FONT, fill=ink)
+    return np.asarray(image)
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return load(resolve(None))
+
+
+def test_each_line_gets_its_own_reading(checkpoint: Checkpoint) -> None:
+    words = ["number", "seven", "total", "amount", "of", "the", "customer", "today", "and"]
+    # From one word to lines so long that they are read in pieces.
+    texts = [" ".join((words * 5)[i : i + 1 + i % 12]) for i in range(36)]
+    recognizer = Recognizer(checkpoint, device="cpu", batch_size=4, lanes=3)
+    try:
+        with ThreadPoolExecutor(4) as pages:
+            parts = pages.map(recognizer.read, [[line(t) for t in texts[i::4]] for i in range(4)])
+            read = [[reading.text for reading in part] for part in parts]
+    finally:
+        recognizer.close()
+    for part, own in zip(read, [texts[i::4] for i in range(4)], strict=True):
+        for text, truth in zip(part, own, strict=True):
+            # A model may take a letter for another; a line or a piece gone astray is far more.
+            assert edit_distance(text, truth) <= 1
+
+
+class Slow:
+    """Stands in for the transcriber: says "a", after a while, and fails where there is no black."""
+
+    max_aspect = 4.0
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.at_work = self.most = 0
+
+    def __call__(self, images: list) -> list[Transcript]:
+        with self.lock:
+            self.at_work += 1
+            self.most = max(self.most, self.at_work)
+        time.sleep(0.05)
+        with self.lock:
+            self.at_work -= 1
+        if any(image.pixels.min() > 50 for image in images):
+            raise ValueError("no black")
+        return [Transcript(["a"], [0.0], np.ones((1, 4), np.float32), 0.25) for _ in images]
+
+
+@pytest.fixture
+def slow(checkpoint: Checkpoint):
+    recognizer = Recognizer(checkpoint, device="cpu", batch_size=8, lanes=3)
+    stand_in = Slow()
+    stand_in.fit = recognizer._transcriber.fit  # type: ignore[attr-defined]
+    recognizer._transcriber = stand_in  # type: ignore[assignment]
+    yield recognizer, stand_in
+    recognizer.close()
+
+
+def test_lanes_work_at_the_same_time_and_pieces_come_together(slow) -> None:
+    recognizer, stand_in = slow
+    long = line("many words of one line that is much too long to be read at once " * 2)
+    readings = recognizer.read([long] * 40)
+    assert stand_in.most == 3
+    assert len({reading.text for reading in readings}) == 1 and len(readings[0].words) > 3
+
+
+def test_only_the_guilty_line_fails(slow) -> None:
+    recognizer, _ = slow
+    gray = line("gray", ink=100)
+    futures = [recognizer.submit(crop) for crop in [line("fine"), gray, line("fine")] * 5]
+    errors = [future.exception(10) for future in futures]
+    assert [str(e) if e else "" for e in errors] == ["", "no black", ""] * 5
+
+
+def test_closing_ends_all_lanes_and_fails_what_waits(slow) -> None:
+    recognizer, _ = slow
+    futures = [recognizer.submit(line("waiting")) for _ in range(100)]
+    recognizer.close()
+    done = [future.exception(10) for future in futures]
+    assert any("closed" in str(e) for e in done if e)
+    with pytest.raises(RuntimeError, match="closed"):
+        recognizer.submit(line("too late"))
