@@ -13,6 +13,7 @@ mx = pytest.importorskip("mlx.core")
 torch = pytest.importorskip("torch", reason="parity needs torch: pip install '.[parity]'")
 transformers = pytest.importorskip("transformers", reason="parity needs transformers")
 
+from ocrmypdf_trocr_mlx.model import generate as generation  # noqa: E402
 from ocrmypdf_trocr_mlx.model.activations import activation  # noqa: E402
 from ocrmypdf_trocr_mlx.model.generate import generate  # noqa: E402
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions  # noqa: E402
@@ -195,3 +196,24 @@ def test_tokens(pair, search):
         padded = [2, *hypothesis.tokens]
         assert padded + [1] * (len(row) - len(padded)) == row
         assert len(hypothesis.logprobs) == len(hypothesis.tokens)
+
+
+def test_images_that_are_encoded_in_parts(pair, monkeypatch):
+    reference, checkpoint = pair
+    pixels = images(reference, 5)
+    with torch.no_grad():
+        expected = reference.generate(to_torch(pixels), do_sample=False, max_length=24).tolist()
+    config = json.loads(json.dumps(reference.config.to_dict(), default=str))
+    options = GenerateOptions.from_config(config, {"max_length": 24})
+    states = checkpoint.config.encoder.num_states(*pixels.shape[1:3])
+    assert states == checkpoint.model.encode(mx.array(pixels)).shape[1]
+    encoded = []
+    encode = type(checkpoint.model).encode
+    monkeypatch.setattr(
+        type(checkpoint.model), "encode", lambda s, x: encoded.append(len(x)) or encode(s, x)
+    )
+    monkeypatch.setattr(generation, "_STATES_AT_ONCE", 2 * states + 1)
+    got = generate(checkpoint.model, mx.array(pixels), options)
+    assert encoded == [2, 2, 1] or mx.default_device().type == mx.gpu
+    for row, hypothesis in zip(expected, got, strict=True):
+        assert row[: 1 + len(hypothesis.tokens)] == [2, *hypothesis.tokens]

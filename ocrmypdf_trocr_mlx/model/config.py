@@ -61,6 +61,11 @@ class EncoderConfig(BaseConfig):
         (height, width), (patch_height, patch_width) = self.image_size, self.patch_size
         return height // patch_height, width // patch_width
 
+    def num_states(self, height: int, width: int) -> int:
+        """Positions of an image of this size, those before the patches included."""
+        rows, columns = height // self.patch_size[0], width // self.patch_size[1]
+        return self.num_prefix_tokens + rows * columns
+
     @property
     def num_prefix_tokens(self) -> int:
         """Positions before the patches: the class token, and DeiT's distillation token."""

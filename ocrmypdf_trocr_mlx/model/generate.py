@@ -17,15 +17,32 @@ __all__ = ["GenerateOptions", "Hypothesis", "generate"]
 
 # Finished rows leave the batch when they are this share of it: leaving copies the others.
 _COMPACT_SHARE = 0.25
+# A processor is no faster with more encoder states at a time than this.
+_STATES_AT_ONCE = 4096
 
 
 def generate(model: TrOCR, pixels: mx.array, options: GenerateOptions) -> list[Hypothesis]:
     """Read images (B, H, W, C or 1) of one size; a Hypothesis each, in their order."""
-    memory = model.memory(model.encode(pixels))
+    memory = model.memory(_encode(model, pixels))
     mx.eval(memory)
     if options.num_beams > 1:
         return beam_search(model, memory, options)
     return _greedy(model, memory, options)
+
+
+def _encode(model: TrOCR, pixels: mx.array) -> mx.array:
+    """The states of the images; on processors a few images at a time.
+
+    The larger models need half a gigabyte for the attention of a batch, and lanes multiply it.
+    """
+    states = model.config.encoder.num_states(*pixels.shape[1:3])
+    count = max(1, _STATES_AT_ONCE // states)
+    if len(pixels) <= count or mx.default_device().type == mx.gpu:
+        return model.encode(pixels)
+    parts = [model.encode(pixels[i : i + count]) for i in range(0, len(pixels), count)]
+    for part in parts:
+        mx.eval(part)
+    return mx.concatenate(parts)
 
 
 class _Row:
