@@ -20,7 +20,7 @@ pytest.importorskip("psutil", reason="needs the extra bench")
 pytest.importorskip("rapidfuzz", reason="needs the extra bench")
 pytest.importorskip("scipy", reason="needs the extra bench")
 
-from ocrmypdf_trocr_mlx.bench import command, engines, lines, pages, turned
+from ocrmypdf_trocr_mlx.bench import command, engines, lines, pages, scaling, turned
 from ocrmypdf_trocr_mlx.orientation import find_skew
 from ocrmypdf_trocr_mlx.recognizer.reading import Reading, ReadWord
 from ocrmypdf_trocr_mlx.training.data import Line, Problem
@@ -198,3 +198,30 @@ def test_lines_are_counted_by_source():
     assert lines.rows(scored)[0] == ["a", "2", "10", "20.00", "50.00", "0"]
     folded = lines.score_lines(found, Misreader(), limit=None, nocase=True)
     assert folded["a"].errors == 1 + 5
+
+
+def test_scaling_measures_documents_of_more_and_more_pages(tmp_path):
+    arguments = ["--plugin", FAKE, "--ocr-engine", "trocr"]
+    one, two = scaling.run([2, 1, 2], 3, arguments, jobs=1)
+    assert (one.pages, two.pages) == (1, 2) and one.seconds > 0.2 and two.peak_bytes > 2e7
+    table = scaling.rows([one, two], 3)
+    assert [row[0] for row in table] == ["1", "2"] and table[0][-1] == "-"
+    assert float(table[1][-1]) == pytest.approx(100 * (two.peak_bytes / one.peak_bytes - 1), abs=1)
+
+
+def test_pages_of_scaling_are_full_and_all_different(tmp_path):
+    paths = scaling.write_pages(tmp_path / "pages", 4, 5)
+    pages = [np.asarray(Image.open(path)) for path in paths]
+    assert len({page.tobytes() for page in pages}) == 4
+    for page in pages:
+        inked = (~page).any(axis=1)
+        assert np.count_nonzero(np.diff(inked.astype(int)) == 1) == 5
+
+
+def test_the_plot_of_scaling_shows_what_was_measured(tmp_path):
+    pytest.importorskip("matplotlib", reason="drawing needs matplotlib")
+    flat = [command.Result("", "", n, n, n, 10**8, None) for n in (1, 10)]
+    scaling.plot(flat, tmp_path / "flat.png")
+    scaling.plot([flat[0], command.Result("", "", 10, 10, 10, 10**9, None)], tmp_path / "up.png")
+    with Image.open(tmp_path / "flat.png") as a, Image.open(tmp_path / "up.png") as b:
+        assert a.format == "PNG" and a.tobytes() != b.tobytes()

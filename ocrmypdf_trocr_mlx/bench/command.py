@@ -109,7 +109,7 @@ def run(
                 if jobs is not None:
                     arguments = [*arguments, "--jobs", str(jobs)]
                 try:
-                    result = _run(document, name, arguments, Path(folder), nocase)
+                    result = run_command(document, name, arguments, Path(folder), nocase)
                     log.info(
                         "%s", ", ".join(map(" ".join, zip(HEADERS, result.row(), strict=True)))
                     )
@@ -154,7 +154,7 @@ def _one_page(path: Path) -> bytes:
         raise ValueError(f"{path}: img2pdf cannot make a PDF of it: {e}") from e
 
 
-def _run(
+def run_command(
     document: Document, engine: str, arguments: Arguments, folder: Path, nocase: bool
 ) -> Result:
     """Run the command once; raises RuntimeError, one line, where it fails."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _NEEDED = ("img2pdf", "psutil", "rapidfuzz", "scipy")
 
+_PAGES = (1, 10, 100, 500)
+
 app = typer.Typer(
     name="score",
     help="Compare engines on pages with truth: a folder of images, and beside each NAME.json "
@@ -169,6 +171,35 @@ def command(
     _report(bench.HEADERS, [r.row() for r in results], [r.to_json() for r in results], json_file)
     if len(results) < len(sources) * len(opened):
         raise typer.Exit(1)
+
+
+@app.command()
+def scaling(
+    pages: Annotated[
+        list[int] | None,
+        typer.Option(min=1, metavar="N", help="Pages, may be repeated; by default 1 to 500."),
+    ] = None,
+    lines: Annotated[int, typer.Option(min=1, help="Lines on a page.")] = 4,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Jobs of ocrmypdf.")] = None,
+    model: Model = None,
+    device: Device = "auto",
+    json_file: Json = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw it; needs matplotlib.")
+    ] = None,
+) -> None:
+    """Run `ocrmypdf` on rendered documents of more and more pages: time and peak memory."""
+    from . import scaling as bench
+    from .command import COMMANDS
+
+    if plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("--plot needs matplotlib: pip install matplotlib")
+    arguments = COMMANDS["trocr"](_settings(model, device, "eng"))
+    results = bench.run(pages or _PAGES, lines, arguments, jobs)
+    records = [result.to_json() for result in results]
+    _report(bench.HEADERS, bench.rows(results, lines), records, json_file)
+    if plot is not None:
+        bench.plot(results, plot)
 
 
 def main() -> None:
