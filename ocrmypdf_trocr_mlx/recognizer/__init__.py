@@ -1,4 +1,4 @@
-"""Reading crops of text lines: one model, one thread, words with places and confidences."""
+"""Reading crops of text lines with one model: words with places and confidences."""
 
 from __future__ import annotations
 

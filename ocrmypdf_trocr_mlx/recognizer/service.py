@@ -1,4 +1,4 @@
-"""One thread that reads the lines of all pages with one model, whatever thread they come from."""
+"""One model reads the lines of all pages, whatever thread they come from."""
 
 from __future__ import annotations
 
