@@ -7,8 +7,14 @@ as words it is unsure of.
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
-from ocrmypdf_trocr_mlx.recognizer import Reading
+if TYPE_CHECKING:  # the plugin's options are declared from here, without MLX
+    from ocrmypdf_trocr_mlx.recognizer import Reading
+
+# Chosen on development pages: what is read less surely is mostly not there, and handwriting read
+# less surely is wrong in most of its characters.
+DEFAULT_MIN_CONFIDENCE = 0.7
 
 # Of so few characters a recogniser is easily sure; they must be this much surer.
 _SHORT = 2

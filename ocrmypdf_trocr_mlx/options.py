@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from ocrmypdf.exceptions import BadArgsError
 from pydantic import BaseModel, Field, ValidationError
 
+from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE
+
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
@@ -23,7 +25,7 @@ class TrOcrOptions(BaseModel):
     model: Annotated[str, Field(min_length=1)] | None = None
     device: Literal["auto", "cpu", "gpu"] = "auto"
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
-    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = DEFAULT_MIN_CONFIDENCE
     beams: Annotated[int, Field(ge=1, le=16)] = 1
     diagnostics: Annotated[str, Field(min_length=1)] | None = None
 

@@ -10,15 +10,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ocrmypdf_trocr_mlx.doubt import is_doubtful
+from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 
 log = logging.getLogger(__name__)
-
-# Chosen on development pages: below it, what is read is mostly not there.
-DEFAULT_MIN_CONFIDENCE = 0.5
 
 
 class PageReader:

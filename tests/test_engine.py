@@ -282,12 +282,6 @@ def test_only_a_running_job_changes_ctrl_c() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_defaults_are_those_of_the_reader() -> None:
-    from ocrmypdf_trocr_mlx import reader
-
-    assert TrOcrOptions().min_confidence == reader.DEFAULT_MIN_CONFIDENCE
-
-
 def test_orientation_and_skew_come_from_the_page(
     monkeypatch: pytest.MonkeyPatch, options: OcrOptions, tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE
+
 from . import common
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def batch(
     device: common.DeviceOption = "auto",
     batch_size: common.BatchSizeOption = 32,
     beams: common.BeamsOption = 1,
-    min_confidence: common.ConfidenceOption = 0.5,
+    min_confidence: common.ConfidenceOption = DEFAULT_MIN_CONFIDENCE,
 ) -> None:
     """Read all files of a folder: text, confidences, lines, seconds and errors, a row for each.
 

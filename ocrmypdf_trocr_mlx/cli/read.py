@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE
+
 from . import common
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def read(
     device: common.DeviceOption = "auto",
     batch_size: common.BatchSizeOption = 32,
     beams: common.BeamsOption = 1,
-    min_confidence: common.ConfidenceOption = 0.5,
+    min_confidence: common.ConfidenceOption = DEFAULT_MIN_CONFIDENCE,
 ) -> None:
     """Read images, TIFF stacks and PDFs, to standard output or a file for each.
 
