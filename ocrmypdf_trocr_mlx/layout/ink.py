@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .clutter import Mask, dotted_rules, is_speckled, level_at, odd, pictures, without_specks
+from .screens import find_screens, read_screens
 
 
 @dataclass
@@ -68,32 +69,42 @@ def ruled_lines(mask: Mask, size: float) -> Mask:
 
     Less the strokes of letters that cross or stand on them.
     """
-    across, down = _runs(mask, size), _runs(mask.T.copy(), size).T.copy()
-    rest = cv2.subtract(mask, across | down)
-    return cv2.subtract(across, _strokes(rest, size)) | cv2.subtract(
-        down, _strokes(rest.T.copy(), size).T
-    )
+    turned = mask.T.copy()
+    across, down = _runs(mask, size), _runs(turned, size)
+    rest = cv2.subtract(mask, across | down.T)
+    return _less_strokes(across, rest, size) | _less_strokes(down, rest.T.copy(), size).T
 
 
 def _runs(mask: Mask, size: float) -> Mask:
     """Horizontal rules of a mask."""
-    length, thick = odd(3.5 * size), _rule_width(size)
+    length = odd(3.5 * size)
     # Bridge the breaks of a worn or slightly slanted rule, but not the gaps between letters.
     joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((1, odd(0.2 * size)), np.uint8))
     runs = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
     n, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
     ink = np.bincount(labels[mask > 0], minlength=n)
     area, width, height = stats[:, 4], stats[:, 2], stats[:, 3]
+    # The longer a rule, the thicker it may be.
+    thick = np.clip(0.03 * width, _rule_width(size), 0.55 * size)
     keep = (ink > 0.88 * area) & (area < width * thick) & (height < thick + 0.05 * width)
     keep[0] = False
     grown = cv2.dilate(np.where(keep[labels], 255, 0).astype(np.uint8), np.ones((3, 1), np.uint8))
     return grown & mask
 
 
-def _strokes(rest: Mask, size: float) -> Mask:
-    """Where strokes of the `rest` go on into a horizontal rule: their share of it is theirs."""
+def _less_strokes(runs: Mask, rest: Mask, size: float) -> Mask:
+    """Horizontal runs less where strokes of the `rest` go on into them: that share is theirs.
+
+    A run that strokes stand on all along is the joined serifs of letters, no rule.
+    """
     stroke = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((odd(0.25 * size), 1), np.uint8))
-    return cv2.dilate(stroke, np.ones((2 * _rule_width(size) + 1, 1), np.uint8))
+    stroke = cv2.dilate(stroke, np.ones((2 * _rule_width(size) + 1, 1), np.uint8)) & runs
+    if not stroke.any():
+        return runs
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
+    shared = np.bincount(labels[stroke > 0], minlength=n)
+    serifs = (shared > 0.3 * stats[:, 4]) & (stats[:, 2] < 5.5 * size)
+    return cv2.subtract(runs, stroke | np.where(serifs[labels], 255, 0).astype(np.uint8))
 
 
 def _rule_width(size: float) -> int:
@@ -110,9 +121,14 @@ def find_ink(gray: np.ndarray, size: float) -> Ink:
         soft = cv2.GaussianBlur(gray, (0, 0), 0.12 * size)
         mask = without_specks(threshold(soft, window), size)
     dark = dark_fills(gray, size)
+    screens = find_screens(gray, mask, size)
     if dark.any():
         light = threshold(255 - soft, window)
         mask = np.where(dark > 0, light, mask)
+    if screens.any():
+        where, ink, light = read_screens(gray, mask, screens, size)
+        mask, dark = np.where(where > 0, ink, mask), np.where(screens > 0, light, dark)
+    if dark.any():
         # The edge of a fill is a step, not a stroke.
         edge = cv2.morphologyEx(dark, cv2.MORPH_GRADIENT, np.ones((odd(0.3 * size),) * 2, np.uint8))
         mask[edge > 0] = 0

@@ -16,24 +16,38 @@ MAX_PIXELS = 12_000_000
 # Enough to see how high letters are, unless they are lower than SURE_SIZE there.
 GLANCE_PIXELS = 2_500_000
 SURE_SIZE = 10.0
+# A smaller share of a page's ink than this is noise of the noise.
+NOISE = 0.1
 
 
 def letter_size(mask: np.ndarray) -> float:
     """Height in pixels of most letters in an ink mask; 0 where nothing looks like a letter.
 
     The mode of the components' heights on a logarithmic scale, each weighted by its height,
-    so that specks, however many, don't win over letters.
+    so that specks, however many, don't win over letters.  The pieces of noise are the more
+    frequent the smaller they are: what only falls off from the smallest height on is left out.
     """
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     w, h, area = stats[1:, 2], stats[1:, 3], stats[1:, 4]
     ok = (h >= 4) & (w <= 6 * h) & (h <= 8 * w) & (h < mask.shape[0] / 4) & (area > 0.12 * w * h)
     if ok.sum() < 3:
         return 0.0
-    h = h[ok].astype(np.float64)
+    h = _without_noise(h[ok]).astype(np.float64)
+    if len(h) < 3:
+        return 0.0
     bins = np.round(np.log2(h) * 8).astype(int)
     counts: np.ndarray = np.bincount(bins, weights=np.minimum(h, 60.0))
     votes = np.convolve(counts, [0.25, 0.75, 1.0, 0.75, 0.25], "same")
     return float(2 ** (votes.argmax() / 8))
+
+
+def _without_noise(heights: np.ndarray) -> np.ndarray:
+    """Heights above those that fall off steadily from the smallest one on; empty if few are."""
+    ink: np.ndarray = np.bincount(np.minimum(heights, 60)) * np.arange(min(heights.max(), 60) + 1)
+    smooth = np.convolve(ink[4:], [0.25, 0.5, 0.25], "same")
+    rises = np.flatnonzero(np.diff(smooth) > 0.02 * smooth.max())
+    rest = heights[heights >= 4 + (rises[0] if len(rises) else len(smooth))]
+    return rest if np.minimum(rest, 60).sum() > NOISE * ink[4:].sum() else rest[:0]
 
 
 @dataclass

@@ -1,0 +1,70 @@
+"""Letters on half-tone screens: shaded cells and bands of old printers, faxes and 1-bit scans."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .clutter import Mask, odd, without_specks
+
+# How often ink and paper alternate from pixel to pixel, along each axis, in a screened fill.
+SCREEN = 0.16
+# Letters are at least this much darker, or lighter, than the tone of their fill.
+CONTRAST = 0.16
+
+
+def find_screens(gray: np.ndarray, mask: Mask, size: float) -> Mask:
+    """Areas filled with a half-tone screen or dither, at least a line high and two letters wide.
+
+    There ink and paper alternate within a stroke or two along both axes; in text they do so
+    along the line only.
+    """
+    busy = cv2.max(_busy(mask, size), _busy(gray, size))
+    found = cv2.compare(cv2.blur(busy, (3, 3)), SCREEN * 255, cv2.CMP_GT)
+    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((2, 4), np.uint8))
+    if not found.any():
+        return np.zeros_like(mask)
+    # Letters in the fill interrupt the screen.
+    found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 9), np.uint8))
+    return cv2.resize(found, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def _busy(image: np.ndarray, size: float) -> np.ndarray:
+    """(H, W) -> cells of half a letter: the mean step from pixel to pixel, of the calmer axis."""
+    cell = 0.5 * size
+    shape = (max(1, round(image.shape[1] / cell)), max(1, round(image.shape[0] / cell)))
+    along = cv2.absdiff(image[:-1, 1:], image[:-1, :-1])
+    down = cv2.absdiff(image[1:, :-1], image[:-1, :-1])
+    return cv2.min(*(cv2.resize(a, shape, interpolation=cv2.INTER_AREA) for a in (along, down)))
+
+
+def read_screens(
+    gray: np.ndarray, mask: Mask, screens: Mask, size: float
+) -> tuple[Mask, Mask, Mask]:
+    """(where, ink, light): the screens with their rims, the letters there, fills of light letters.
+
+    Blurred, a screen is its tone; letters stand out from it, in one of two directions.
+    """
+    soft = cv2.GaussianBlur(gray, (0, 0), 0.10 * size).astype(np.float32)
+    inside = (screens > 0).astype(np.float32)
+    window = (odd(5 * size), odd(2.5 * size))
+    weight = cv2.max(cv2.blur(inside, window), 1e-3)
+    tone = cv2.divide(cv2.blur(cv2.multiply(soft, inside), window), weight)
+    # Letters reach black or white; what the blur leaves of the screen stays near its tone.
+    depth = (tone * (1 - CONTRAST) - soft) / cv2.max(tone, 1)
+    lift = (soft - tone * (1 + CONTRAST)) / cv2.max(255 - tone, 1)
+    n, labels = cv2.connectedComponents(screens)
+    within = screens > 0
+    # Their rims may lie on the paper about them.
+    inner = cv2.erode(screens, np.ones((odd(size),) * 2, np.uint8)) > 0
+    dark_ink, light_ink = (
+        np.bincount(labels[inner], np.maximum(d[inner], 0) ** 2, n) for d in (depth, lift)
+    )
+    is_light = light_ink > 1.5 * dark_ink
+    is_light[0] = False
+    light = np.where(is_light[labels], 255, 0).astype(np.uint8)
+    where = cv2.dilate(screens, np.ones((odd(size),) * 2, np.uint8))
+    ink = np.where(np.where(light > 0, lift, depth) > 0, 255, 0).astype(np.uint8)
+    # Letters beside a screen stand on paper: what is ink there is known already.
+    ink = without_specks(np.where(within, ink, ink & mask) & where, size)
+    return where, ink, light
