@@ -14,6 +14,7 @@ from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
+from ocrmypdf_trocr_mlx.sideways import with_sideways
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,19 @@ class PageReader:
         """Read an upright page (a slight skew is found and undone), any size and mode."""
         gray = to_gray(image)
         layout = find_layout(gray)
-        parts = [part for row in _rows(layout) for part in row]
-        futures = [self._recognizer.submit(part.crop) for part in parts]
-        return self._assemble(gray, layout, _results(futures))
+        parts = layout.parts + [part for turned in layout.sideways for part in turned.parts]
+        readings = _results([self._recognizer.submit(part.crop) for part in parts])
+        blocks = self._blocks(layout, readings)
+        sideways = [
+            _line([part.line], words, turned)
+            for turned in layout.sideways
+            for part, reading in zip(turned.parts, readings, strict=False)
+            if (words := self._words(part, reading, turned))
+        ]
+        height, width = gray.shape
+        return Page(width, height, with_sideways(blocks, sideways))
 
-    def _assemble(self, gray: np.ndarray, layout: PageLayout, readings: Iterator[Reading]) -> Page:
+    def _blocks(self, layout: PageLayout, readings: Iterator[Reading]) -> list[Block]:
         blocks = []
         for block in layout.blocks:
             paragraphs = []
@@ -50,8 +59,7 @@ class PageReader:
                     paragraphs.append(Paragraph(lines))
             if paragraphs:
                 blocks.append(Block(paragraphs))
-        height, width = gray.shape
-        return Page(width, height, blocks)
+        return blocks
 
     def _words(self, part: LinePart, reading: Reading, layout: PageLayout) -> list[Word]:
         """Words of a line part on the page; none if the reading is not to be trusted."""
@@ -72,10 +80,6 @@ def _results(futures: list[Future[Reading]]) -> Iterator[Reading]:
     finally:
         for future in futures:
             future.cancel()
-
-
-def _rows(layout: PageLayout) -> Iterator[list[LinePart]]:
-    return (row for block in layout.blocks for paragraph in block for row in paragraph)
 
 
 def _word_box(part: LinePart, left: float, right: float, layout: PageLayout) -> Box:

@@ -161,3 +161,33 @@ def test_noise_ends_in_bounded_time() -> None:
     start = time.process_time()
     assert len(parts_of(find_layout(noise((2000, 1500))))) < 2000
     assert time.process_time() - start < 30
+
+
+@pytest.mark.parametrize(("turn", "index"), [(90, 0), (270, 1)], ids=["up", "down"])
+def test_a_sideways_number_is_cut_out_upright(turn: int, index: int) -> None:
+    image, draw = page(1000, 1200)
+    for i in range(18):
+        put(draw, 60, 60 + 50 * i, text_of(i, 5), 28)
+    label, pen = page(230, 44)
+    x0, _, x1, _ = put(pen, 10, 6, "40718253", 28)
+    image.paste(label.rotate(turn, expand=True), (900, 400))
+    layout = find_layout(np.asarray(image))
+    assert len(layout.parts) >= 18 and len(layout.sideways) == 2
+    [part] = layout.sideways[index].parts
+    # The line's ends, on the page: text that runs up begins at the bottom.
+    left, right = (
+        layout.sideways[index].to_page @ (x, part.line.y_left, 1)
+        for x in (part.line.left, part.line.right)
+    )
+    ends = (400 + 230 - x0, 400 + 230 - x1) if turn == 90 else (400 + x0, 400 + x1)
+    assert (left[1], right[1]) == pytest.approx(ends, abs=4)
+    assert 900 < left[0] < 944
+    assert part.crop.shape[1] > 3 * part.crop.shape[0]
+
+
+def test_columns_of_single_characters_are_not_sideways() -> None:
+    image, draw = page(1000, 1200)
+    for i in range(18):
+        put(draw, 60, 60 + 50 * i, text_of(i, 4), 28)
+        put(draw, 800, 60 + 50 * i, str(i % 10), 28)
+    assert find_layout(np.asarray(image)).sideways == []

@@ -13,6 +13,7 @@ from .lines import TextLine, find_text_lines
 from .order import reading_order
 from .scale import find_scale, resize
 from .segments import find_segments
+from .sideways import find_sideways
 from .skew import find_skew
 
 # Below this angle lines are as level as their own slopes; turning would only blur.
@@ -41,13 +42,26 @@ class PageLayout:
 
     `letter_size`: height in pixels of most letters; `skew`: degrees by which the page was turned
     counter-clockwise to be upright; `to_page`: float (2, 3), maps points of the upright page to
-    the page image.
+    the page image.  `sideways`: what may be lines that run up or down the page, as layouts of
+    the page turned by a quarter; the same line may be in two of them.
     """
 
     blocks: list[list[list[list[LinePart]]]] = field(default_factory=list)
     letter_size: float = 0.0
     skew: float = 0.0
     to_page: np.ndarray = field(default_factory=lambda: np.eye(2, 3))
+    sideways: list[PageLayout] = field(default_factory=list)
+
+    @property
+    def parts(self) -> list[LinePart]:
+        """All line parts in reading order."""
+        return [
+            part
+            for block in self.blocks
+            for paragraph in block
+            for row in paragraph
+            for part in row
+        ]
 
 
 def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
@@ -79,7 +93,19 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
     blocks = [
         [[cut(row) for row in paragraph] for paragraph in block] for block in reading_order(lines)
     ]
-    return PageLayout(blocks, size / scale, skew, cv2.invertAffineTransform(turn))
+    layout = PageLayout(blocks, size / scale, skew, cv2.invertAffineTransform(turn))
+    up, down = find_sideways(ink.mask, ink.rules, lines, size)
+    height, width = gray.shape
+    for turned, rotation, back in (
+        (up, cv2.ROTATE_90_CLOCKWISE, [[0, 1, 0], [-1, 0, height], [0, 0, 1]]),
+        (down, cv2.ROTATE_90_COUNTERCLOCKWISE, [[0, -1, width], [1, 0, 0], [0, 0, 1]]),
+    ):
+        if turned:
+            image, dark = cv2.rotate(gray, rotation), cv2.rotate(ink.dark, rotation)
+            cuts = [_cut_out(image, dark, line, scale, crop_height) for line in turned]
+            to_page = layout.to_page @ np.array(back, float)
+            layout.sideways.append(PageLayout([[[[c]] for c in cuts]], size / scale, skew, to_page))
+    return layout
 
 
 def find_page_skew(gray: np.ndarray) -> float:
