@@ -128,14 +128,16 @@ def poison(tmp_path: Path) -> str:
     return str(path)
 
 
-def convert_all(source: Path, out: Path, args: list[str]) -> list[tuple[str, State, Outcome]]:
+def convert_all(
+    source: Path, out: Path, args: list[str], hours: float | None = None
+) -> list[tuple[str, State, Outcome]]:
     heard = []
 
     def listen(entry: Entry, state: State, outcome: Outcome) -> None:
         heard.append((entry.path, state, outcome))
 
     rules = make_rules(source, out, args, tries=2)
-    with open_archive(rules, args, lambda: LocalPool(args, 1), listen) as archive:
+    with open_archive(rules, args, lambda: LocalPool(args, 1, hours), listen) as archive:
         read_tree(archive.journal, rules)
         archive.work()
     return heard
@@ -151,6 +153,22 @@ def test_a_file_that_kills_its_worker_costs_no_other(
     assert [path for path, _, _ in heard] == ["a poison.pdf", "b.pdf", "a poison.pdf"]
     assert heard[-1][2].message == "the worker process was killed by SIGKILL"
     assert states(tmp_path / "out") == {"a poison.pdf": State.FAILED, "b.pdf": State.DONE}
+
+
+def test_a_file_that_hangs_costs_its_time_and_no_other(
+    source: Path, scan: Scan, poison: str, tmp_path: Path
+) -> None:
+    Path(poison).write_text(
+        Path(poison).read_text().replace("os.kill(os.getpid(), signal.SIGKILL)", "signal.pause()")
+    )
+    scan("a").rename(source / "a poison.pdf")
+    scan("b").rename(source / "b.pdf")
+    heard = convert_all(source, tmp_path / "out", [*OPTIONS, "--plugin", poison], 10 / 3600)
+
+    assert [path for path, _, _ in heard] == ["a poison.pdf", "b.pdf"]
+    assert heard[0][2].message == "it took more than 0.00277778 hours"
+    assert states(tmp_path / "out") == {"a poison.pdf": State.FAILED, "b.pdf": State.DONE}
+    assert not list((tmp_path / "out").glob("*.part"))
 
 
 def test_what_would_fail_every_file_ends_the_run(source: Path, scan: Scan, tmp_path: Path) -> None:

@@ -44,9 +44,10 @@ _WAIT_SECONDS = 60
 class ClusterPool:
     """The workers of a Dask scheduler; they may come and go."""
 
-    def __init__(self, address: str, args: Sequence[str], source: Path):
+    def __init__(self, address: str, args: Sequence[str], source: Path, hours: float | None = None):
+        """`hours`: the time that a document may take."""
         self._address = address
-        self._task = (uuid.uuid4().hex, list(args), str(source), __version__)
+        self._task = (uuid.uuid4().hex, list(args), str(source), __version__, hours)
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._futures: dict[int, Future] = {}
         self._seen: set[str] = set()
@@ -121,7 +122,9 @@ def _connect(address: str) -> Client:
 _processes: dict[tuple[str, int], WorkerProcess] = {}
 
 
-def convert_on_worker(run: str, args: list[str], source: str, version: str, job: Job) -> Outcome:
+def convert_on_worker(
+    run: str, args: list[str], source: str, version: str, hours: float | None, job: Job
+) -> Outcome:
     """Dask's task.  Raises ArchiveError where this machine cannot work on this archive."""
     from distributed import get_worker
 
@@ -134,7 +137,7 @@ def convert_on_worker(run: str, args: list[str], source: str, version: str, job:
         raise ArchiveError(f"Worker {worker.address}: {problem}", UNUSABLE)
     key = (run, threading.get_ident())
     if key not in _processes:
-        _processes[key] = WorkerProcess(share_processors(args, worker.state.nthreads))
+        _processes[key] = WorkerProcess(share_processors(args, worker.state.nthreads), hours)
     return _processes[key].convert(job)
 
 

@@ -47,8 +47,10 @@ class Pool(Protocol):
 class LocalPool:
     """Worker processes on this machine, each driven by a thread."""
 
-    def __init__(self, args: Sequence[str], workers: int):
+    def __init__(self, args: Sequence[str], workers: int, hours: float | None = None):
+        """`hours`: the time that a document may take."""
         self._args = share_processors(args, workers)
+        self._hours = hours
         self._count = workers
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="archive")
         self._local = threading.local()
@@ -73,7 +75,7 @@ class LocalPool:
 
     def _work(self, job: Job) -> None:
         if not hasattr(self._local, "process"):
-            self._local.process = WorkerProcess(self._args)
+            self._local.process = WorkerProcess(self._args, self._hours)
             self._processes.append(self._local.process)
         try:
             self._results.put((job, self._local.process.convert(job)))

@@ -19,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -38,12 +38,15 @@ class WorkerProcess:
     """The driver's end of a worker: for one thread, which others stop by `kill`
     and then `close`."""
 
-    def __init__(self, args: Sequence[str]):
+    def __init__(self, args: Sequence[str], hours: float | None = None):
+        """`hours`: the time that a document may take, None for any."""
         self._args = list(args)
+        self._hours = hours
         self._process: subprocess.Popen[str] | None = None
         self._folder = ""
         self._lock = threading.Lock()
         self._killed = False
+        self._overdue = False
         self.name = ""  # host, process and device
 
     def convert(self, job: Job) -> Outcome:
@@ -53,11 +56,15 @@ class WorkerProcess:
         """
         if self._process is None:
             self._start()
-        answer = self._ask(asdict(job))
+        with self._time_limit():
+            answer = self._ask(asdict(job))
         if answer is not None:
             return Outcome(**{**answer, "state": State(answer["state"]), "worker": self.name})
         reason = self.close()
         job.remove_parts()
+        if self._overdue:  # another try would take as long
+            message = f"it took more than {self._hours:g} hours"
+            return Outcome(State.FAILED, message, worker=self.name)
         message = f"the worker process {reason}"
         return Outcome(State.FAILED, message, worker=self.name, crashed=True)
 
@@ -87,6 +94,27 @@ class WorkerProcess:
         if code >= 0:
             return f"ended with exit code {code}"
         return f"was killed by {signal.Signals(-code).name}"
+
+    @contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        """Ends the process, but not this object, if what is done meanwhile takes too long."""
+        self._overdue = False
+        if self._hours is None:
+            yield
+            return
+        timer = threading.Timer(3600 * self._hours, self._end_overdue)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _end_overdue(self) -> None:
+        with self._lock:
+            if self._process is not None:
+                self._overdue = True
+                _kill(self._process)
 
     def _start(self) -> None:
         with self._lock:

@@ -42,6 +42,15 @@ TriesOption = Annotated[
     int, typer.Option(min=1, help="Give a file up when it failed, or killed its worker, so often.")
 ]
 
+HoursOption = Annotated[
+    float,
+    typer.Option(
+        "--hours", metavar="N", min=1 / 3600, help="Give a file up that takes longer than that."
+    ),
+]
+# More than a thousand pages on a slow processor; what takes longer hangs.
+DEFAULT_HOURS = 12.0
+
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example:  trocr-mlx archive scans searchable -- --skip-text --deskew")(
@@ -59,6 +68,7 @@ def archive(
         typer.Option(metavar="ADDRESS", help="Use the workers of this Dask scheduler instead."),
     ] = None,
     tries: TriesOption = 3,
+    hours: HoursOption = DEFAULT_HOURS,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try also again what was given up or refused.")
     ] = False,
@@ -89,7 +99,7 @@ def archive(
         if dry_run:
             _list(rules, report, as_json)
             return
-        pool = make_pool(rules, args, workers, scheduler)
+        pool = make_pool(rules, args, workers, hours, scheduler)
         summary = _run(rules, args, pool, report)
         if as_json:
             common.emit(json.dumps(summary, indent=2) + "\n")
@@ -144,16 +154,16 @@ def _totals(journal: Journal) -> dict[str, Any]:
 
 
 def make_pool(
-    rules: Rules, args: list[str], workers: int, scheduler: str | None
+    rules: Rules, args: list[str], workers: int, hours: float, scheduler: str | None
 ) -> Callable[[], Pool]:
     """Makes the workers, once the journal is ours."""
     if scheduler is None:
         from ocrmypdf_trocr_mlx.archive.run import LocalPool
 
-        return lambda: LocalPool(args, workers)
+        return lambda: LocalPool(args, workers, hours)
     from ocrmypdf_trocr_mlx.archive.cluster import ClusterPool
 
-    return lambda: ClusterPool(scheduler, args, rules.source)
+    return lambda: ClusterPool(scheduler, args, rules.source, hours)
 
 
 def tell_outcome(entry: Entry, state: State, outcome: Outcome) -> None:

@@ -21,6 +21,7 @@ def watch(
     options: archive.OptionsArgument = None,
     workers: archive.WorkersOption = 1,
     tries: archive.TriesOption = 3,
+    hours: archive.HoursOption = archive.DEFAULT_HOURS,
     settle: Annotated[
         float,
         typer.Option(min=0.1, help="Take a file when it has not changed for so many seconds."),
@@ -40,7 +41,7 @@ def watch(
 
         args = options or []
         rules = make_rules(source, destination, args, tries=tries, restore=False)
-        pool = archive.make_pool(rules, args, workers, None)
+        pool = archive.make_pool(rules, args, workers, hours, None)
         with open_archive(rules, args, pool, archive.tell_outcome) as opened:
             for count in library.watch(opened, settle=settle, poll=poll):
                 if count:
