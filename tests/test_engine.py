@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +225,15 @@ def test_the_recognizer_is_chosen_by_the_options(monkeypatch: pytest.MonkeyPatch
     assert engine.recognizer(chosen).asked == ("folder", "cpu", 8, 4)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises, as on a terminal; a shell's background jobs are started to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_does_not_wait_for_pages(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -267,6 +276,7 @@ def test_ctrl_c_does_not_wait_for_pages(
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_only_a_running_job_changes_ctrl_c() -> None:
     engine.stopped.set()  # by an earlier job
     seen = []
