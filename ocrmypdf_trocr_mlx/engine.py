@@ -49,7 +49,8 @@ _computes = True  # False as long as MLX was imported here only to check options
 def recognizer(options: TrOcrOptions) -> Recognizer:
     """The process-wide recognizer for these options; the first call loads the model.
 
-    Raises BadArgsError, one line, where the checkpoint or the device cannot be used.
+    Raises BadArgsError, one line, where the checkpoint or the device cannot be used, and
+    RuntimeError after `stop`.
     """
     global _computes
     _computes = True
@@ -63,6 +64,9 @@ def recognizer(options: TrOcrOptions) -> Recognizer:
     except (OSError, RuntimeError, ValueError) as e:
         raise BadArgsError(str(e)) from e
     _in_use.add(made)
+    if stopped.is_set():  # while the model was loaded, and `stop` did not know of it
+        made.close()
+        raise RuntimeError("the job was interrupted")
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -56,7 +57,7 @@ class Slow:
         self.lock = threading.Lock()
         self.at_work = self.most = 0
 
-    def __call__(self, images: list) -> list[Transcript]:
+    def __call__(self, images: list, between: Callable[[], None]) -> list[Transcript]:
         with self.lock:
             self.at_work += 1
             self.most = max(self.most, self.at_work)
@@ -102,3 +103,25 @@ def test_closing_ends_all_lanes_and_fails_what_waits(slow) -> None:
     assert any("closed" in str(e) for e in done if e)
     with pytest.raises(RuntimeError, match="closed"):
         recognizer.submit(line("too late"))
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_closing_ends_a_batch_between_two_steps(checkpoint: Checkpoint, beams: int) -> None:
+    recognizer = Recognizer(checkpoint, device="cpu", batch_size=8, beams=beams, lanes=1)
+    real, steps = recognizer._transcriber, []
+
+    def transcriber(images: list, between: Callable[[], None]) -> list[Transcript]:
+        def step() -> None:
+            steps.append(None)
+            if len(steps) == 5:
+                recognizer.close()
+            between()
+
+        return real(images, step)
+
+    transcriber.fit, transcriber.max_aspect = real.fit, real.max_aspect  # type: ignore[attr-defined]
+    recognizer._transcriber = transcriber  # type: ignore[assignment]
+    futures = [recognizer.submit(line("a line of many letters")) for _ in range(8)]
+
+    assert all("closed" in str(future.exception(30)) for future in futures)
+    assert len(steps) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import mlx.core as mx
@@ -123,9 +124,15 @@ class _Image:
 
 
 def beam_search(
-    model: TrOCR, memory: list[KeysValues], options: GenerateOptions
+    model: TrOCR,
+    memory: list[KeysValues],
+    options: GenerateOptions,
+    between: Callable[[], None],
 ) -> list[Hypothesis]:
-    """`memory`: what the decoder reads of M images; returns the best hypothesis of each."""
+    """`memory`: what the decoder reads of M images; returns the best hypothesis of each.
+
+    `between` is called before every step.
+    """
     beams = options.num_beams
     images = [_Image(beams) for _ in range(memory[0][0].shape[0])]
     active = list(images)
@@ -134,6 +141,7 @@ def beam_search(
     decoding = model.decoding(memory, layer)
     tokens = mx.full((len(images) * beams,), options.start, mx.int32)
     for length in range(1, options.max_length):
+        between()
         logits, weights = decoding.step(tokens)
         logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
         scores = logprobs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mlx.core as mx
 import numpy as np
 
@@ -13,24 +15,36 @@ from .hypothesis import Hypothesis
 from .options import GenerateOptions
 from .trocr import TrOCR
 
-__all__ = ["GenerateOptions", "Hypothesis", "generate"]
+__all__ = ["GenerateOptions", "Hypothesis", "generate", "nothing"]
 
 # Finished rows leave the batch when they are this share of it: leaving copies the others.
 _COMPACT_SHARE = 0.25
-# A processor is no faster with more encoder states at a time than this.
-_STATES_AT_ONCE = 4096
+# A processor is no faster with more encoder states at a time than this, and sooner interrupted.
+_STATES_AT_ONCE = 1024
 
 
-def generate(model: TrOCR, pixels: mx.array, options: GenerateOptions) -> list[Hypothesis]:
-    """Read images (B, H, W, C or 1) of one size; a Hypothesis each, in their order."""
-    memory = model.memory(_encode(model, pixels))
+def nothing() -> None:
+    """What is done between two steps, if no one wants to interrupt."""
+
+
+def generate(
+    model: TrOCR,
+    pixels: mx.array,
+    options: GenerateOptions,
+    between: Callable[[], None] = nothing,
+) -> list[Hypothesis]:
+    """Read images (B, H, W, C or 1) of one size; a Hypothesis each, in their order.
+
+    `between` is called again and again meanwhile; what it raises ends the reading.
+    """
+    memory = model.memory(_encode(model, pixels, between))
     mx.eval(memory)
     if options.num_beams > 1:
-        return beam_search(model, memory, options)
-    return _greedy(model, memory, options)
+        return beam_search(model, memory, options, between)
+    return _greedy(model, memory, options, between)
 
 
-def _encode(model: TrOCR, pixels: mx.array) -> mx.array:
+def _encode(model: TrOCR, pixels: mx.array, between: Callable[[], None]) -> mx.array:
     """The states of the images; on processors a few images at a time.
 
     The larger models need half a gigabyte for the attention of a batch, and lanes multiply it.
@@ -39,9 +53,11 @@ def _encode(model: TrOCR, pixels: mx.array) -> mx.array:
     count = max(1, _STATES_AT_ONCE // states)
     if len(pixels) <= count or mx.default_device().type == mx.gpu:
         return model.encode(pixels)
-    parts = [model.encode(pixels[i : i + count]) for i in range(0, len(pixels), count)]
-    for part in parts:
-        mx.eval(part)
+    parts = []
+    for i in range(0, len(pixels), count):
+        between()
+        parts.append(model.encode(pixels[i : i + count]))
+        mx.eval(parts[-1])
     return mx.concatenate(parts)
 
 
@@ -65,7 +81,12 @@ class _Row:
         return Hypothesis(self.tokens, self.logprobs, attention)
 
 
-def _greedy(model: TrOCR, memory: list[KeysValues], options: GenerateOptions) -> list[Hypothesis]:
+def _greedy(
+    model: TrOCR,
+    memory: list[KeysValues],
+    options: GenerateOptions,
+    between: Callable[[], None],
+) -> list[Hypothesis]:
     rows = [_Row() for _ in range(memory[0][0].shape[0])]
     active = list(rows)
     constraints = Constraints(options)
@@ -73,6 +94,7 @@ def _greedy(model: TrOCR, memory: list[KeysValues], options: GenerateOptions) ->
     decoding = model.decoding(memory, layer)
     tokens = mx.full((len(rows),), options.start, mx.int32)
     for _ in range(1, options.max_length):
+        between()
         logits, weights = decoding.step(tokens)
         if constraints:
             logits = constraints(logits, [[options.start, *row.tokens] for row in active])

@@ -34,7 +34,7 @@ _WAITING_BATCHES = 16
 _MAX_LANES = 4
 # Fewer lines together are read more slowly, line by line.
 _LEAST_BATCH = 8
-# A batch on a processor ends within seconds; at exit nobody waits longer for it.
+# A step on a processor ends within a second or so; nobody waits longer for it.
 _CLOSE_SECONDS = 30.0
 
 
@@ -62,6 +62,10 @@ class _Job:
     line: _Line
     index: int
     image: LineImage
+
+
+class _ClosedError(RuntimeError):
+    """No lines are read any more."""
 
 
 class Recognizer:
@@ -117,7 +121,7 @@ class Recognizer:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._has_room())
             if self._closed:
-                raise RuntimeError("the recognizer is closed")
+                raise _ClosedError("the recognizer is closed")
             self._waiting.extend(jobs)
             self._changed.notify_all()
         return future
@@ -132,7 +136,7 @@ class Recognizer:
                 future.cancel()
 
     def close(self) -> None:
-        """Stop after the batches at work; lines still waiting fail.  Idempotent."""
+        """Stop at once; lines that wait or are being read fail.  Idempotent."""
         if self._pid != os.getpid():
             return
         with self._changed:
@@ -143,6 +147,10 @@ class Recognizer:
 
     def _has_room(self) -> bool:
         return len(self._waiting) < _WAITING_BATCHES * self._batch_size
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise _ClosedError("the recognizer was closed")
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
@@ -166,7 +174,7 @@ class Recognizer:
 
     def _run(self) -> None:
         """An inference thread: batches of one width, until the recognizer is closed."""
-        error: BaseException = RuntimeError("the recognizer was closed")
+        error: BaseException = _ClosedError("the recognizer was closed")
         try:
             backend.prepare(self._device)
             while (batch := self._take()) is not None:
@@ -210,11 +218,11 @@ class Recognizer:
     def _read_batch(self, jobs: list[_Job]) -> None:
         """Read pieces together; if that fails, one by one, so that only the guilty line fails."""
         try:
-            transcripts = self._transcriber([job.image for job in jobs])
+            transcripts = self._transcriber([job.image for job in jobs], self._check_open)
             for job, transcript in zip(jobs, transcripts, strict=True):
                 _finish(job, transcript)
         except Exception as e:
-            if len(jobs) == 1:
+            if len(jobs) == 1 or isinstance(e, _ClosedError):
                 self._fail(jobs, e)
                 return
             log.debug("A batch of %d lines failed, reading them singly", len(jobs), exc_info=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -13,7 +13,7 @@ from PIL import Image
 
 from ocrmypdf_trocr_mlx.checkpoints.images import PAPER
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
-from ocrmypdf_trocr_mlx.model.generate import Hypothesis, generate
+from ocrmypdf_trocr_mlx.model.generate import Hypothesis, generate, nothing
 
 from .align import columns_of
 
@@ -88,14 +88,16 @@ class Transcriber:
         pixels[:, :width] = np.asarray(resized)
         return LineImage(pixels, width)
 
-    def __call__(self, images: Sequence[LineImage]) -> list[Transcript]:
-        """Read images of one padded width."""
+    def __call__(
+        self, images: Sequence[LineImage], between: Callable[[], None] = nothing
+    ) -> list[Transcript]:
+        """Read images of one padded width; what `between` raises meanwhile ends it."""
         pixels = self._checkpoint.processor([image.pixels for image in images])
         options = self._options
         if self._checkpoint.processor.pad_to_aspect:
             most = pixels.shape[2] // _LEAST_PITCH + 16
             options = dataclasses.replace(options, max_length=min(options.max_length, most))
-        hypotheses = generate(self._checkpoint.model, mx.array(pixels), options)
+        hypotheses = generate(self._checkpoint.model, mx.array(pixels), options, between)
         return [
             self._transcript(hypothesis, image.width, pixels.shape[2])
             for hypothesis, image in zip(hypotheses, images, strict=True)
