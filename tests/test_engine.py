@@ -277,6 +277,28 @@ def test_ctrl_c_does_not_wait_for_pages(
 
 
 @pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_while_a_job_starts_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+
+    def tasks() -> Iterator[tuple]:
+        yield ()
+        signal.raise_signal(signal.SIGINT)
+        yield ()
+
+    with pytest.raises(KeyboardInterrupt):
+        _plugin.get_executor(None)(
+            use_threads=True,
+            max_workers=1,
+            progress_kwargs={},
+            task=lambda: None,
+            task_arguments=tasks(),
+        )
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive(), thread
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_only_a_running_job_changes_ctrl_c() -> None:
     engine.stopped.set()  # by an earlier job
     seen = []
