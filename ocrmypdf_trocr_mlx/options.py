@@ -37,8 +37,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--trocr-model",
         metavar="MODEL",
-        help="Checkpoint to read with: a folder, or a Hugging Face name such as "
-        "microsoft/trocr-base-printed (default: the bundled one, which needs no network).",
+        help="Checkpoint to read with: a folder, a file of weights in one, or a Hugging Face "
+        "name such as microsoft/trocr-base-printed, with @REVISION if you like (default: the "
+        "bundled one, which needs no network).",
     )
     group.add_argument(
         "--trocr-device",
@@ -68,7 +69,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--trocr-diagnostics",
         metavar="DIR",
         help="Write an image of every page to this folder, with its words, lines and "
-        "confidences drawn in.",
+        "confidences drawn in (default: none is written).",
     )
 
 

@@ -18,6 +18,9 @@ from ocrmypdf_trocr_mlx.sideways import with_sideways
 
 log = logging.getLogger(__name__)
 
+# A rule has ink in so many of a word's columns; no letter below the baseline has.
+_RULE_COVER = 0.9
+
 
 class PageReader:
     """Reads page images with one recogniser; may be used from many threads at once."""
@@ -98,7 +101,8 @@ def _word_box(part: LinePart, left: float, right: float, layout: PageLayout) -> 
 def _ink_rows(part: LinePart, left: int, right: int) -> tuple[float, float]:
     """How far the ink in some columns of a crop goes above and below the baseline.
 
-    Looked for within the line's own ascent and descent, where no other line's ink is.
+    Looked for within the line's own ascent and descent, where no other line's ink is; a rule under
+    the words is none of it.
     """
     line, k = part.line, part.scale
     height = part.crop.shape[0]
@@ -109,15 +113,28 @@ def _ink_rows(part: LinePart, left: int, right: int) -> tuple[float, float]:
     if not columns.size:
         return line.ascent, line.descent
     dark, light = (float(v) for v in np.percentile(columns, (3, 90)))
-    rows = np.flatnonzero((columns < (dark + light) / 2).sum(axis=1) > 0)
+    first = max(0, int(top))
+    ink = columns < (dark + light) / 2
+    rows = _without_rule(np.flatnonzero(ink.any(axis=1)), ink.mean(axis=1), base - first)
     if light - dark < 20 or not len(rows):
         return line.ascent, line.descent
-    first = max(0, int(top))
     above = (base - (first + rows[0])) / k
     below = (first + rows[-1] + 1 - base) / k
     if above + below < 0.15 * total:
         return line.ascent, line.descent
     return above, below
+
+
+def _without_rule(rows: np.ndarray, cover: np.ndarray, base: float) -> np.ndarray:
+    """`rows` with ink, less those of a rule below the baseline, right across the columns.
+
+    `cover` is the share of ink of each row.  Underscores, which have nothing above them, stay.
+    """
+    breaks = np.flatnonzero(np.diff(rows) > 1) + 1
+    *above, last = np.split(rows, breaks)
+    if above and last[0] > base and cover[last].max() > _RULE_COVER:
+        return np.concatenate(above)
+    return rows
 
 
 def _lines(row: list[tuple[LinePart, list[Word]]], layout: PageLayout) -> list[Line]:
