@@ -83,6 +83,9 @@ def get_ocr_engine(options: OcrOptions | None) -> OcrEngine | None:
     """Our engine for `--ocr-engine auto` and `trocr`; another plugin's turn otherwise."""
     if not _selected(options):
         return None
-    from ocrmypdf_trocr_mlx.engine import TrOcrEngine
+    from ocrmypdf_trocr_mlx.engine import TrOcrEngine, WithoutText
 
+    # Whatever the engine, this is how OCRmyPDF's users turn and level pages without reading them.
+    if options is not None and options.tesseract_timeout == 0:
+        return WithoutText()
     return TrOcrEngine()

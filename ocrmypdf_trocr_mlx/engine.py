@@ -254,6 +254,32 @@ class TrOcrEngine(OcrEngine):
         output_text.write_text(text, encoding="utf-8")
 
 
+class WithoutText(TrOcrEngine):
+    """For `--tesseract-timeout 0`: pages are turned and levelled, but not read.
+
+    OCRmyPDF takes an empty file for a page that was left out and keeps the text that the page has;
+    an element tree cannot say that.
+    """
+
+    @staticmethod
+    def supports_generate_ocr() -> bool:
+        return False
+
+    @staticmethod
+    def generate_hocr(
+        input_file: Path, output_hocr: Path, output_text: Path, options: OcrOptions
+    ) -> None:
+        output_hocr.write_bytes(b"")
+        output_text.write_bytes(b"")
+
+    @staticmethod
+    def generate_pdf(
+        input_file: Path, output_pdf: Path, output_text: Path, options: OcrOptions
+    ) -> None:
+        output_pdf.write_bytes(b"")
+        output_text.write_bytes(b"")
+
+
 def _text(page: Page) -> str:
     return f"{page.text}\n" if page.blocks else ""
 

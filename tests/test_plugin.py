@@ -192,6 +192,34 @@ def test_every_renderer(renderer: str, fake_reader: FakeReader, scan: Scan, tmp_
     assert words_of(out) == [WORDS]
 
 
+@pytest.mark.parametrize("renderer", ["auto", "sandwich"])
+def test_timeout_of_zero_turns_pages_and_reads_none(
+    renderer: str, fake_reader: FakeReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ocrmypdf_trocr_mlx.engine.recognizer", lambda options: None)
+    monkeypatch.setattr(
+        "ocrmypdf_trocr_mlx.orientation.find_orientation", lambda image, recognizer: (270, 20.0)
+    )
+    marked_page(90).save(tmp_path / "in.pdf", resolution=100)
+    out, sidecar = tmp_path / "out.pdf", tmp_path / "out.txt"
+    ocrmypdf.ocr(
+        tmp_path / "in.pdf",
+        out,
+        plugins=[NAME],
+        pdf_renderer=renderer,
+        tesseract_timeout=0,
+        rotate_pages=True,
+        sidecar=sidecar,
+        progress_bar=False,
+    )
+
+    assert fake_reader.images == []
+    assert (words_of(out), sidecar.read_text()) == ([[]], "")
+    with pikepdf.open(out) as pdf:
+        assert pdf.pages[0].Rotate == 270
+        assert b"/OCR-" not in pdf.pages[0].Contents.read_bytes()  # the name of a text layer
+
+
 def test_text_lies_where_it_was_read(fake_reader: FakeReader, scan: Scan, tmp_path: Path) -> None:
     out = tmp_path / "out.pdf"
     ocrmypdf.ocr(scan("one"), out, plugins=[NAME], progress_bar=False)
