@@ -71,7 +71,15 @@ class ImageProcessor:
         return min(self.width, patches * self.patch_width)
 
     def __call__(self, images: Sequence[np.ndarray | Image.Image]) -> np.ndarray:
-        """Images as uint8 (h, w) or (h, w, 3), or PIL -> float32 (B, H, W, C).
+        """Images as uint8 (h, w) or (h, w, 3), or PIL -> float32 (B, H, W, C); see `levels`."""
+        batch = self.levels(images)
+        # 256 values a channel: looking them up equals the arithmetic and is faster.
+        if batch.shape[-1] == 1:
+            return self.values[0][batch]
+        return np.stack([self.values[c][batch[..., c]] for c in range(batch.shape[-1])], axis=-1)
+
+    def levels(self, images: Sequence[np.ndarray | Image.Image]) -> np.ndarray:
+        """Resized and padded: uint8 (B, H, W, C), whose `values` a model takes.
 
         C is 1 where all images are grey and the channels are treated alike, else 3.  W is the
         least that holds all of them, so hand in lines of about the same aspect together.
@@ -90,14 +98,11 @@ class ImageProcessor:
             target[:, : size[0]] = resized.reshape(self.height, size[0], channels)
         if self.center_crop is not None:
             batch = _center_crop(batch, *self.center_crop)
-        # 256 values a channel: looking them up equals the arithmetic and is faster.
-        if channels == 1:
-            return self._table[0][batch]
-        return np.stack([self._table[c][batch[..., c]] for c in range(channels)], axis=-1)
+        return batch
 
     @cached_property
-    def _table(self) -> np.ndarray:
-        """Normalised value of each channel's 256 levels, computed as transformers does."""
+    def values(self) -> np.ndarray:
+        """Of each channel's 256 levels, normalised as transformers does: float32 (3, 256)."""
         levels = (np.arange(256, dtype=np.float64) * self.rescale_factor).astype(np.float32)
         mean = np.array(self.mean, np.float32)[:, None]
         std = np.array(self.std, np.float32)[:, None]

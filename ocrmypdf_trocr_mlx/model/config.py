@@ -101,8 +101,11 @@ class DecoderConfig(BaseConfig):
 
 @dataclass(frozen=True)
 class TrOCRConfig:
+    """`draft_frames`: tokens that the draft head names for a column of patches; 0 without one."""
+
     encoder: EncoderConfig
     decoder: DecoderConfig
+    draft_frames: int = 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrOCRConfig:
@@ -116,6 +119,7 @@ class TrOCRConfig:
         return cls(
             EncoderConfig.from_dict({"model_type": "", **values["encoder"]}),
             DecoderConfig.from_dict({"model_type": "", **values["decoder"]}),
+            int(values.get("draft_frames") or 0),
         )
 
     @property

@@ -87,10 +87,14 @@ def exponentials(scores: mx.array) -> tuple[mx.array, mx.array]:
 
 def best_tokens(logits: mx.array) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest token of each row (N, V) and its log-probability, (N,) each."""
-    values = np.array(logits, copy=False)
-    best = values.argmax(axis=1)
-    highest = values.max(axis=1, keepdims=True)
-    return best, -np.log(np.exp(values - highest).sum(axis=1))
+    return best_of(np.array(logits, copy=False))
+
+
+def best_of(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `best_tokens`."""
+    best = logits.argmax(axis=1)
+    highest = logits.max(axis=1, keepdims=True)
+    return best, -np.log(np.exp(logits - highest).sum(axis=1))
 
 
 def exponentials_of(rows: np.ndarray, sums: np.ndarray | None = None) -> np.ndarray:

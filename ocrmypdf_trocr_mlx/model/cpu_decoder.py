@@ -7,57 +7,15 @@ a microsecond or two each.
 
 from __future__ import annotations
 
-import math
-
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
 
 from . import cpu
-from .decoder import POSITION_OFFSET, CrossAttention, Decoder, DecoderLayer, KeysValues
+from .cpu_layers import LayerWeights, TextWeights, view
+from .decoder import Decoder, DecoderLayer, KeysValues
 
 # Tokens that the buffers of keys and values grow by.
 _ROOM = 32
-
-
-def serves(decoder: Decoder) -> bool:
-    """Whether this decoder's steps are for this module: plain layers, float32, a Linux CPU."""
-    # Layers that learn beside frozen ones are no nn.Linear: they compute for themselves.
-    return cpu.serves(decoder.embed_tokens.weight) and all(
-        type(layer) is nn.Linear for block in decoder.layers for layer in _linears(block)
-    )
-
-
-def _linears(block: DecoderLayer) -> list[nn.Module]:
-    own, cross = block.self_attn, block.encoder_attn
-    return [own.qkv_proj, own.out_proj, cross.q_proj, cross.out_proj, block.fc1, block.fc2]
-
-
-def _view(x: mx.array) -> np.ndarray:
-    return np.array(x, copy=False)
-
-
-class _Linear:
-    def __init__(self, layer: nn.Linear):
-        self._weight = _view(layer.weight).T
-        self._bias = _view(layer.bias) if "bias" in layer else None
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(N, in) -> (N, out)."""
-        y = x @ self._weight
-        if self._bias is not None:
-            y += self._bias
-        return y
-
-
-class _LayerNorm:
-    def __init__(self, layer: nn.LayerNorm):
-        self._weight, self._bias, self._eps = _view(layer.weight), _view(layer.bias), layer.eps
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(N, D), in place."""
-        cpu.normalize(self._weight, self._bias, self._eps, x, x)
-        return x
 
 
 def _heads(x: np.ndarray, heads: int, queries: int = 1) -> np.ndarray:
@@ -79,36 +37,18 @@ class _Layer:
     """A decoder layer, the keys and values of its texts so far, and those of its images."""
 
     def __init__(self, layer: DecoderLayer, memory: KeysValues, activation: str):
-        self._heads = layer.self_attn.num_heads
-        self._activation = cpu.ACTIVATIONS[activation]
-        self._qkv = _Linear(layer.self_attn.qkv_proj)
-        self._self_out = _Linear(layer.self_attn.out_proj)
-        self._norms = [
-            _LayerNorm(norm)
-            for norm in (
-                layer.self_attn_layer_norm,
-                layer.encoder_attn_layer_norm,
-                layer.final_layer_norm,
-            )
-        ]
-        cross: CrossAttention = layer.encoder_attn
-        self._q, self._cross_out = _Linear(cross.q_proj), _Linear(cross.out_proj)
-        self._fc1, self._fc2 = _Linear(layer.fc1), _Linear(layer.fc2)
-        self._memory = [_view(x) for x in memory]
+        self._weights = LayerWeights(layer, activation)
+        self._memory = [view(x) for x in memory]
         self._past: list[np.ndarray] = []
 
     def __call__(self, x: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray]:
         """x (N, D), overwritten, at position `offset` -> the same, and the attention."""
-        q, k, v = (_heads(y, self._heads) for y in np.split(self._qkv(x), 3, axis=1))
+        layer, queries = self._weights, len(x) // len(self._memory[0])
+        q, k, v = (_heads(y, layer.heads) for y in layer.queries_keys_values(x))
         y, _ = _attend(q, *self._append(k, v, offset))
-        x += self._self_out(y)
-        x = self._norms[0](x)
-        queries = len(x) // len(self._memory[0])
-        y, weights = _attend(_heads(self._q(x), self._heads, queries), *self._memory)
-        x += self._cross_out(y)
-        x = self._norms[1](x)
-        x += self._fc2(self._activation(self._fc1(x)))
-        return self._norms[2](x), weights
+        x = layer.after_self(x, y)
+        y, weights = _attend(_heads(layer.query(x), layer.heads, queries), *self._memory)
+        return layer.after_cross(x, y), weights
 
     def _append(self, k: np.ndarray, v: np.ndarray, offset: int) -> list[np.ndarray]:
         if not self._past or offset == self._past[0].shape[2]:
@@ -129,41 +69,24 @@ class CpuDecoding:
     """Texts in the making: what `decoder.Decoding` is elsewhere."""
 
     def __init__(self, decoder: Decoder, memory: list[KeysValues], weights_of: int | None):
-        self._decoder = decoder
         self._weights_of = weights_of
         self._offset = 0
+        self._text = TextWeights(decoder)
         activation = decoder.config.activation_function
         self._layers = [
             _Layer(layer, kv, activation) for layer, kv in zip(decoder.layers, memory, strict=True)
         ]
-        norm = decoder.config.layernorm_embedding
-        self._norm = _LayerNorm(decoder.layernorm_embedding) if norm else None
-        tied = decoder.config.tie_word_embeddings
-        self._output = _view((decoder.embed_tokens if tied else decoder.output_projection).weight).T
 
     def step(self, tokens: mx.array) -> tuple[mx.array, np.ndarray | None]:
         """The next token of each row (N,) -> logits (N, V), and the attention (N, S)."""
-        x = self._embed(_view(tokens))
+        x = self._text.embed(view(tokens), self._offset)
         kept = None
         for i, layer in enumerate(self._layers):
             x, weights = layer(x, self._offset)
             if i == self._weights_of:
                 kept = weights.mean(axis=1).reshape(-1, weights.shape[-1])
         self._offset += 1
-        return mx.array(x @ self._output), kept
-
-    def _embed(self, tokens: np.ndarray) -> np.ndarray:
-        """As the decoder's own `embed`: (N,) -> (N, D)."""
-        decoder, config = self._decoder, self._decoder.config
-        x = _view(decoder.embed_tokens.weight)[tokens]
-        if config.scale_embedding:
-            x *= np.float32(math.sqrt(config.d_model))
-        if config.use_learned_position_embeddings:
-            x += _view(decoder.embed_positions.weight)[POSITION_OFFSET + self._offset]
-        else:
-            pad = config.pad_token_id
-            x[tokens != pad] += _view(decoder._sinusoids)[pad + 1 + self._offset]
-        return self._norm(x) if self._norm else x
+        return mx.array(self._text.logits(x)), kept
 
     def take(self, rows: list[int], images: list[int] | None = None) -> None:
         """Go on with these rows, in this order, and of the images with these."""

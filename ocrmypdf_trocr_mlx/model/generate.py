@@ -1,4 +1,5 @@
-"""Decoding: greedy search here, beam search in beam.py, both with transformers' semantics."""
+"""Decoding with transformers' semantics: greedy search here, by drafts in checking.py where a
+model has them, beam search in beam.py."""
 
 from __future__ import annotations
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from . import cpu
 from .beam import beam_search
+from .checking import check_drafts
 from .constraints import Constraints
 from .decoder import KeysValues
-from .hypothesis import Hypothesis
+from .hypothesis import Growing, Hypothesis
 from .options import GenerateOptions
 from .trocr import TrOCR
 
@@ -37,11 +39,19 @@ def generate(
 
     `between` is called again and again meanwhile; what it raises ends the reading.
     """
-    memory = model.memory(_encode(model, pixels, between))
+    states = _encode(model, pixels, between)
+    memory = model.memory(states)
     mx.eval(memory)
     if options.num_beams > 1:
         return beam_search(model, memory, options, between)
+    if model.has_drafts and not Constraints(options):
+        checker = model.checker(memory, _kept_layer(options, len(memory)))
+        return check_drafts(checker, model.draft_head(states), options, between)
     return _greedy(model, memory, options, between)
+
+
+def _kept_layer(options: GenerateOptions, layers: int) -> int | None:
+    return options.attention_layer % layers if options.keep_attention else None
 
 
 def _encode(model: TrOCR, pixels: mx.array, between: Callable[[], None]) -> mx.array:
@@ -61,37 +71,16 @@ def _encode(model: TrOCR, pixels: mx.array, between: Callable[[], None]) -> mx.a
     return mx.concatenate(parts)
 
 
-class _Row:
-    """The growing hypothesis of one image."""
-
-    def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.logprobs: list[float] = []
-        self.attention: list[np.ndarray] = []
-        self.done = False
-
-    def append(self, token: int, logprob: float, attention: np.ndarray | None) -> None:
-        self.tokens.append(token)
-        self.logprobs.append(logprob)
-        if attention is not None:
-            self.attention.append(attention)
-
-    def hypothesis(self) -> Hypothesis:
-        attention = np.stack(self.attention) if self.attention else None
-        return Hypothesis(self.tokens, self.logprobs, attention)
-
-
 def _greedy(
     model: TrOCR,
     memory: list[KeysValues],
     options: GenerateOptions,
     between: Callable[[], None],
 ) -> list[Hypothesis]:
-    rows = [_Row() for _ in range(memory[0][0].shape[0])]
+    rows = [Growing(options) for _ in range(memory[0][0].shape[0])]
     active = list(rows)
     constraints = Constraints(options)
-    layer = options.attention_layer % len(memory) if options.keep_attention else None
-    decoding = model.decoding(memory, layer)
+    decoding = model.decoding(memory, _kept_layer(options, len(memory)))
     tokens = mx.full((len(rows),), options.start, mx.int32)
     for _ in range(1, options.max_length):
         between()
@@ -104,8 +93,7 @@ def _greedy(
             zip(active, best.tolist(), logprobs.tolist(), strict=True)
         ):
             if not row.done:
-                row.append(token, logprob, None if seen is None else seen[i])
-                row.done = token in options.eos or options.is_loop(row.tokens)
+                row.extend([token], [logprob], None if seen is None else seen[i : i + 1])
         finished = sum(row.done for row in active)
         if finished == len(active):
             break

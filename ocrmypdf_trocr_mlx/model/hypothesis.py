@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from .options import GenerateOptions
 
 
 @dataclass
@@ -19,3 +22,46 @@ class Hypothesis:
     tokens: list[int]
     logprobs: list[float]
     attention: np.ndarray | None = None
+
+
+class Growing:
+    """The hypothesis of one image in the making; `done` when it has come to its end."""
+
+    def __init__(self, options: GenerateOptions) -> None:
+        self.tokens: list[int] = []
+        self.logprobs: list[float] = []
+        self.done = False
+        self._attention: list[np.ndarray] = []
+        self._options = options
+
+    @property
+    def room(self) -> int:
+        """Tokens that it may still grow by; the start token counts for the length, too."""
+        return self._options.max_length - 1 - len(self.tokens)
+
+    def extend(
+        self, tokens: Sequence[int], logprobs: Sequence[float], attention: np.ndarray | None
+    ) -> None:
+        """Append tokens as far as the text's end, with their `attention` (L, S)."""
+        count = next((i for i, t in enumerate(tokens, 1) if t in self._options.eos), len(tokens))
+        self.done = tokens[count - 1] in self._options.eos
+        if self._options.loop_limit:
+            count = self._before_loop(tokens[:count])
+        if count >= self.room:
+            count, self.done = self.room, True
+        self.tokens += tokens[:count]
+        self.logprobs += logprobs[:count]
+        if attention is not None:
+            self._attention.append(attention[:count])
+
+    def _before_loop(self, tokens: Sequence[int]) -> int:
+        """How many of the tokens come before a loop is complete, and with it the text."""
+        for count in range(1, len(tokens) + 1):
+            if self._options.is_loop([*self.tokens, *tokens[:count]]):
+                self.done = True
+                return count
+        return len(tokens)
+
+    def hypothesis(self) -> Hypothesis:
+        attention = np.concatenate(self._attention) if self._attention else None
+        return Hypothesis(self.tokens, self.logprobs, attention)

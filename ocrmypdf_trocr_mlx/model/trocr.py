@@ -5,9 +5,11 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
-from . import cpu_decoder
+from . import cpu_checking, cpu_decoder, cpu_layers
+from .checking import Checker, Checking
 from .config import TrOCRConfig
 from .decoder import Decoder, Decoding, KeysValues, KVCache
+from .draft import DraftHead
 from .vit import VisionEncoder
 
 
@@ -19,6 +21,8 @@ class TrOCR(nn.Module):
         if config.projects_memory:
             self.enc_to_dec_proj = nn.Linear(config.encoder.hidden_size, config.decoder.d_model)
         self.decoder = Decoder(config.decoder, config.memory_size)
+        if config.draft_frames:
+            self.draft_head = DraftHead(config)
 
     def encode(self, pixels: mx.array) -> mx.array:
         """Normalised images (B, H, W, C or 1) -> states (B, S, D)."""
@@ -33,8 +37,18 @@ class TrOCR(nn.Module):
         self, memory: list[KeysValues], weights_of: int | None
     ) -> Decoding | cpu_decoder.CpuDecoding:
         """Texts to be made for images, a token a step; the layer's attention is kept."""
-        serves = cpu_decoder.serves(self.decoder)
+        serves = cpu_layers.serves(self.decoder)
         kind = cpu_decoder.CpuDecoding if serves else Decoding
+        return kind(self.decoder, memory, weights_of)
+
+    @property
+    def has_drafts(self) -> bool:
+        return self.config.draft_frames > 0
+
+    def checker(self, memory: list[KeysValues], weights_of: int | None) -> Checker:
+        """The decoder as one that checks drafts; the layer's attention is kept."""
+        serves = cpu_layers.serves(self.decoder)
+        kind = cpu_checking.CpuChecking if serves else Checking
         return kind(self.decoder, memory, weights_of)
 
     def new_caches(self) -> list[KVCache]:

@@ -92,16 +92,23 @@ class Transcriber:
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing
     ) -> list[Transcript]:
         """Read images of one padded width; what `between` raises meanwhile ends it."""
-        pixels = self._checkpoint.processor([image.pixels for image in images])
+        pixels = self._pixels(images)
         options = self._options
         if self._checkpoint.processor.pad_to_aspect:
             most = pixels.shape[2] // _LEAST_PITCH + 16
             options = dataclasses.replace(options, max_length=min(options.max_length, most))
-        hypotheses = generate(self._checkpoint.model, mx.array(pixels), options, between)
+        hypotheses = generate(self._checkpoint.model, pixels, options, between)
         return [
             self._transcript(hypothesis, image.width, pixels.shape[2])
             for hypothesis, image in zip(hypotheses, images, strict=True)
         ]
+
+    def _pixels(self, images: Sequence[LineImage]) -> mx.array:
+        """What the processor makes of images; a GPU is sent bytes and makes numbers of them."""
+        processor = self._checkpoint.processor
+        levels = mx.array(processor.levels([image.pixels for image in images]))
+        channels = [mx.array(processor.values[c])[levels[..., c]] for c in range(levels.shape[-1])]
+        return mx.stack(channels, axis=-1)
 
     def _transcript(self, hypothesis: Hypothesis, width: int, padded_width: int) -> Transcript:
         encoder = self._checkpoint.config.encoder

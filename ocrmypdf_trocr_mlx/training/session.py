@@ -71,6 +71,8 @@ def train_to_product(
     """
     session.check(source)
     model = checkpoint.model
+    if model.has_drafts:  # no loss tells it anything; texts do not depend on it
+        model.draft_head.freeze()
     learner = GuidedModel(model, checkpoint.options.eos[0]) if guided else model
     trainer = Trainer(learner, checkpoint.processor, recipe)
     evaluator = Evaluator(checkpoint, held_out, session.device)

@@ -1,0 +1,108 @@
+"""Greedy search that has the decoder check drafts: several tokens a pass, the same texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import mlx.core as mx
+import numpy as np
+
+from .decoder import Decoder, KeysValues, KVCache
+from .draft import Draft
+from .hypothesis import Growing, Hypothesis
+from .options import GenerateOptions
+
+
+class Said(NamedTuple):
+    """What the decoder says after each of the L tokens that it was given of a text.
+
+    `tokens` and `logprobs` (L,), and `attention` (L, S) if it is kept.
+    """
+
+    tokens: np.ndarray
+    logprobs: np.ndarray
+    attention: np.ndarray | None
+
+
+class Checker(Protocol):
+    """The decoder's side; rows are numbered as the images are."""
+
+    def check(self, rows: list[int], given: list[list[int]]) -> list[Said]:
+        """What is said after each of the given tokens, which follow what was kept of the rows."""
+
+    def keep(self, row: int, count: int) -> None:
+        """So many of the tokens last given were right."""
+
+
+class Checking:
+    """A checker that keeps no keys: on a GPU a pass over a whole text costs what a step does."""
+
+    def __init__(self, decoder: Decoder, memory: list[KeysValues], weights_of: int | None):
+        self._decoder = decoder
+        self._memory = memory
+        self._weights_of = weights_of
+        self._kept: list[list[int]] = [[] for _ in range(memory[0][0].shape[0])]
+        self._given: dict[int, list[int]] = {}
+
+    def check(self, rows: list[int], given: list[list[int]]) -> list[Said]:
+        self._given = dict(zip(rows, given, strict=True))
+        texts = [self._kept[row] + tokens for row, tokens in self._given.items()]
+        longest = max(map(len, texts))
+        padded = np.full((len(texts), longest), self._decoder.config.pad_token_id, np.int32)
+        for line, text in zip(padded, texts, strict=True):
+            line[: len(text)] = text
+        taken = mx.array(rows)
+        memory = self._memory
+        if len(rows) < len(self._kept):
+            memory = [(k[taken], v[taken]) for k, v in memory]
+        caches = [KVCache() for _ in memory]
+        logits, weights = self._decoder(mx.array(padded), memory, caches, self._weights_of)
+        logits = logits.astype(mx.float32)
+        best = logits.argmax(axis=-1)
+        logprobs = logits.max(axis=-1) - mx.logsumexp(logits, axis=-1)
+        mx.eval(best, logprobs, weights)
+        tokens, scores = np.array(best), np.array(logprobs)
+        seen = None if weights is None else np.array(weights.astype(mx.float32))
+        said = []
+        for i, row in enumerate(rows):
+            part = slice(len(self._kept[row]), len(texts[i]))
+            attention = None if seen is None else seen[i, part]
+            said.append(Said(tokens[i, part], scores[i, part], attention))
+        return said
+
+    def keep(self, row: int, count: int) -> None:
+        self._kept[row] += self._given[row][:count]
+
+
+def check_drafts(
+    checker: Checker,
+    drafts: list[list[int]],
+    options: GenerateOptions,
+    between: Callable[[], None],
+) -> list[Hypothesis]:
+    """The texts that greedy search gives, however good or bad the drafts are."""
+    texts = [Growing(options) for _ in drafts]
+    expected = [Draft(tokens) for tokens in drafts]
+    last = [options.start] * len(drafts)
+    active = [row for row, text in enumerate(texts) if text.room]
+    while active:
+        between()
+        given = [[last[i], *expected[i].rest[: texts[i].room - 1]] for i in active]
+        for row, tokens, said in zip(active, given, checker.check(active, given), strict=True):
+            right = 1 + _agreed(tokens, said)
+            new = said.tokens[:right].tolist()
+            seen = None if said.attention is None else said.attention[:right]
+            texts[row].extend(new, said.logprobs[:right].tolist(), seen)
+            if not texts[row].done:
+                checker.keep(row, right)
+                expected[row].say(new)
+                last[row] = new[-1]
+        active = [row for row in active if not texts[row].done]
+    return [text.hypothesis() for text in texts]
+
+
+def _agreed(given: list[int], said: Said) -> int:
+    """How many of the tokens after the first are what was said after the one before."""
+    differs = np.flatnonzero(said.tokens[:-1] != given[1:])
+    return int(differs[0]) if len(differs) else len(given) - 1

@@ -1,0 +1,181 @@
+"""Texts by drafts: whatever a draft says, the text is that of greedy search."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx.utils import tree_map_with_path
+
+from ocrmypdf_trocr_mlx.checkpoints.load import load
+from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
+from ocrmypdf_trocr_mlx.model import cpu, generate
+from ocrmypdf_trocr_mlx.model.checking import check_drafts
+from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRConfig
+from ocrmypdf_trocr_mlx.model.draft import Draft, collapse
+from ocrmypdf_trocr_mlx.model.options import GenerateOptions
+from ocrmypdf_trocr_mlx.model.trocr import TrOCR
+from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcriber
+from ocrmypdf_trocr_mlx.samples import TEXTS, rendered_line
+
+VOCABULARY, BLANK = 40, 1
+FAMILIES = {
+    "learned positions": {},
+    "sines, scaled, untied": {
+        "use_learned_position_embeddings": False,
+        "scale_embedding": True,
+        "layernorm_embedding": False,
+        "activation_function": "relu",
+        "tie_word_embeddings": False,
+    },
+}
+# Several ends, so that random texts come to one.
+ENDS = (2, 5, 9, 13)
+OPTIONS = GenerateOptions(start=2, eos=ENDS, pad=1, max_length=30, keep_attention=True)
+
+
+# With these, images are read differently, and some texts come to an end.
+SEEDS = dict(zip(FAMILIES, (6, 4), strict=True))
+
+
+def random_weight(name: str, old: mx.array) -> mx.array:
+    if "norm" in name and name.endswith("weight"):
+        return mx.random.uniform(0.5, 1.5, old.shape)
+    return (0.5 if old.ndim > 1 else 0.1) * mx.random.normal(old.shape)
+
+
+def random_model(family: str) -> TrOCR:
+    encoder = EncoderConfig(
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=(16, 64),
+        patch_size=(16, 8),
+    )
+    decoder = DecoderConfig(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        decoder_layers=2,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=48,
+        max_position_embeddings=40,
+        **FAMILIES[family],
+    )
+    model = TrOCR(TrOCRConfig(encoder, decoder, draft_frames=2))
+    mx.random.seed(SEEDS[family])
+    model.update(tree_map_with_path(random_weight, model.parameters()))
+    mx.eval(model.state)
+    return model.eval()
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request) -> TrOCR:
+    mx.set_default_device(mx.cpu)
+    return random_model(request.param)
+
+
+def drafts_for(texts: list[list[int]]) -> dict[str, list[list[int]]]:
+    rng = random.Random(1)
+
+    def spoilt(tokens: list[int]) -> list[int]:
+        out = []
+        for token in tokens:
+            chance = rng.random()
+            if chance > 0.1:  # else it is left out
+                out.append(token if chance > 0.2 else rng.randrange(VOCABULARY))
+            if chance > 0.9:
+                out.append(rng.randrange(VOCABULARY))
+        return out
+
+    return {
+        "right": [[t for t in text if t not in ENDS] for text in texts],
+        "with end": texts,
+        "none": [[] for _ in texts],
+        "spoilt": [spoilt(text) for text in texts],
+        "foreign": [[rng.randrange(VOCABULARY) for _ in range(50)] for _ in texts],
+        "going on": [[*text, 5, 6, 7] for text in texts],
+    }
+
+
+@pytest.mark.parametrize("where", ["numpy", "mlx"])
+@pytest.mark.parametrize("limits", [{}, {"loop_limit": 3}, {"max_length": 9}, {"max_length": 2}])
+def test_text_of_greedy_search(model: TrOCR, where: str, limits: dict) -> None:
+    options = dataclasses.replace(OPTIONS, **limits)
+    pixels = mx.random.normal((7, 16, 64, 1), key=mx.random.key(5))
+    states = model.encode(pixels)
+    memory = model.memory(states)
+    mx.eval(memory)
+    expected = generate._greedy(model, memory, options, generate.nothing)
+    lengths = {len(h.tokens) for h in expected}
+    assert len(lengths) > 1 or "max_length" in limits, "texts of different lengths tell more"
+    for name, drafts in drafts_for([h.tokens for h in expected]).items():
+        if where == "mlx":
+            with cpu.left_to_mlx():
+                found, passes = by_drafts(model, memory, drafts, options)
+        else:
+            found, passes = by_drafts(model, memory, drafts, options)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.tokens == theirs.tokens, name
+            np.testing.assert_allclose(ours.logprobs, theirs.logprobs, atol=2e-4)
+            np.testing.assert_allclose(ours.attention, theirs.attention, atol=2e-5)
+        if name in ("right", "with end"):
+            assert passes == 1
+        elif name == "spoilt":
+            assert passes <= max(lengths)
+
+
+def by_drafts(model: TrOCR, memory: list, drafts: list, options: GenerateOptions):
+    passes = []
+    checker = model.checker(memory, len(memory) - 1)
+    return check_drafts(checker, drafts, options, lambda: passes.append(1)), len(passes)
+
+
+def test_generate_uses_them(model: TrOCR, monkeypatch) -> None:
+    pixels = mx.random.normal((3, 16, 64, 1), key=mx.random.key(7))
+    by_draft = generate.generate(model, pixels, OPTIONS)
+    monkeypatch.setattr(TrOCR, "has_drafts", False)
+    stepwise = generate.generate(model, pixels, OPTIONS)
+    assert [h.tokens for h in by_draft] == [h.tokens for h in stepwise]
+
+
+def test_collapse() -> None:
+    frames = [BLANK, 7, 7, BLANK, 7, 9, 9, BLANK, BLANK, 3, BLANK]
+    assert collapse(np.array(frames), BLANK) == [7, 7, 9, 3]
+    assert collapse(np.array([4, 4, 5]), BLANK) == [4, 5]
+    assert collapse(np.array([BLANK, BLANK]), BLANK) == []
+
+
+@pytest.mark.parametrize(
+    ("draft", "said", "rest"),
+    [
+        ("hello world", "hello ", "world"),
+        ("hfllo world", "he", "llo world"),  # a wrong token
+        ("heello world", "hel", "lo world"),  # one too many
+        ("hllo world", "hell", "o world"),  # one missing, found out two tokens later
+        ("hello world", "", "hello world"),
+        ("short", "shorter and longer", ""),
+        ("", "anything", ""),
+    ],
+)
+def test_where_a_draft_goes_on(draft: str, said: str, rest: str) -> None:
+    expected = Draft([ord(c) for c in draft])
+    for c in said:
+        expected.say([ord(c)])
+    assert "".join(map(chr, expected.rest)) == rest
+
+
+def test_drafts_of_the_bundled_model() -> None:
+    """They are right nearly everywhere on clean print: else they would cost more than they save."""
+    checkpoint = load(resolve(None))
+    assert checkpoint.model.has_drafts
+    transcriber = Transcriber(checkpoint)
+    steps: list[int] = []
+    for text in TEXTS[:4]:
+        passes: list[int] = []
+        transcriber([transcriber.fit(rendered_line(text))], lambda passes=passes: passes.append(1))
+        steps.append(len(passes))
+    assert sum(steps) <= 3 * len(steps)
