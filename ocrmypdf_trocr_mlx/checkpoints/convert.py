@@ -49,8 +49,7 @@ def convert(
     rest is of `dtype`.  Raises CheckpointError, and leaves nothing behind.
     """
     config = read_config(source)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CheckpointError(f"{target} exists already: give a new folder")
+    refuse_full(target)
     if Quantization.of(config) is not None:
         raise CheckpointError(f"{source}: is quantized: convert the checkpoint it was made from")
     weights = tie_published(expand(read_weights(source), mx.float32))
@@ -64,7 +63,13 @@ def convert(
         weights = {k: v.astype(DTYPES[dtype]) for k, v in weights.items()}
         for key in {"dtype", "torch_dtype"} & config.keys():
             config[key] = dtype
-    _write(source, target, config, weights)
+    write_folder(source, target, config, weights)
+
+
+def refuse_full(target: Path) -> None:
+    """Raise CheckpointError where writing to `target` would overwrite anything."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CheckpointError(f"{target} exists already: give a new folder")
 
 
 def _quantize(weights: Weights, dtype: mx.Dtype, quantization: Quantization) -> Weights:
@@ -101,8 +106,12 @@ def pack_rows(value: mx.array) -> tuple[mx.array, mx.array]:
     return mx.clip(levels, -_LEVELS, _LEVELS).astype(mx.int8), scale
 
 
-def _write(source: Path, target: Path, config: dict[str, Any], weights: Weights) -> None:
-    """The whole folder under another name first: what is not finished is not there."""
+def write_folder(source: Path, target: Path, config: dict[str, Any], weights: Weights) -> None:
+    """A checkpoint with the other files of `source`; loads it once, raises CheckpointError.
+
+    The whole folder is under another name first: what is not finished is not there.
+    """
+    refuse_full(target)
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".trocr-", dir=target.parent) as name:

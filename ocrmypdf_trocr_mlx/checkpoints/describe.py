@@ -120,6 +120,7 @@ def _decoder(config: TrOCRConfig, weights: Weights) -> dict[str, Any]:
         "scale_embedding": decoder.scale_embedding,
         "tied": not any("output_projection" in key for key in weights),
         "vocabulary": decoder.vocab_size,
+        "drafts": f"{config.draft_frames} a column" if config.draft_frames else "none",
     }
 
 

@@ -23,15 +23,15 @@ class DraftHead(nn.Module):
         super().__init__()
         self._rows = config.encoder.grid[0]
         self._prefix = config.encoder.num_prefix_tokens
-        self._frames = config.draft_frames
+        self.num_frames = config.draft_frames
         self._blank = config.decoder.pad_token_id
-        self.proj = nn.Linear(config.memory_size, self._frames * config.decoder.vocab_size)
+        self.proj = nn.Linear(config.memory_size, self.num_frames * config.decoder.vocab_size)
 
     def frames(self, states: mx.array) -> mx.array:
         """States (B, S, D) -> logits (B, T, V), T frames from left to right."""
         batch, _, dims = states.shape
         columns = states[:, self._prefix :].reshape(batch, self._rows, -1, dims).mean(axis=1)
-        return self.proj(columns).reshape(batch, self._frames * columns.shape[1], -1)
+        return self.proj(columns).reshape(batch, self.num_frames * columns.shape[1], -1)
 
     def __call__(self, states: mx.array) -> list[list[int]]:
         """The likely texts of images, without start and end."""
