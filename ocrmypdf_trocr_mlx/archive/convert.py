@@ -209,7 +209,7 @@ def _raise_if_full(error: BaseException, job: Job) -> None:
 
 def _raise_full(problem: str, where: object) -> None:
     raise ArchiveError(
-        f"{problem}: {display(str(where or 'the destination or ' + tempfile.gettempdir()))}: "
+        f"{problem}: {display(str(where or 'the destination or the temporary folder'))}: "
         "make room and start again, what is done stays done"
     )
 

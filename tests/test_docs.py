@@ -1,0 +1,84 @@
+"""The documentation: what it tells to type exists, what it links to is there."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from ocrmypdf_trocr_mlx.cli import app
+from ocrmypdf_trocr_mlx.options import add_arguments
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+# What is not of this package, in a block of a shell's commands.
+OTHERS = ("--8<--", ". ", "dask ", "mkdocs ", "pip ", "python", "sh ", "sqlite3 ")
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The lines of a page's blocks of a shell's commands."""
+    text = re.sub(r"\\\n\s*", "", page.read_text())
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S)
+    outside = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    blocks += re.findall(
+        r"^ {4}\S.*$", re.sub(r"^:::.*\n(^ {4}.*\n)*", "", outside, flags=re.M), re.M
+    )
+    for line in "\n".join(blocks).splitlines():
+        for part in filter(None, line.split("&&")):
+            yield re.sub(r"^(\.venv/bin/|[A-Z_]+=\S+ )", "", part.strip())
+    yield from re.findall(r"^\| `(trocr-mlx [^`]*)`", text, re.M)
+
+
+def parse(command: click.Command, arguments: list[str]) -> None:
+    """As the command line would, without running the command."""
+    context = command.make_context(command.name, arguments)
+    if isinstance(command, click.Group):
+        _, inner, rest = command.resolve_command(context, context.protected_args + context.args)
+        assert inner is not None
+        parse(inner, rest)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist_with_their_options(page: Path) -> None:
+    for line in commands(page):
+        name, *arguments = shlex.split(line.partition(" > ")[0])
+        if name == "trocr-mlx":
+            try:
+                parse(typer.main.get_command(app), arguments)
+            except click.exceptions.Exit as e:
+                assert e.exit_code == 0, line
+            except click.UsageError as e:
+                pytest.fail(f"{line}: {e.format_message()}")
+        elif name == "ocrmypdf":
+            from ocrmypdf.cli import get_options_and_plugins
+
+            get_options_and_plugins(arguments)
+        else:
+            assert line.startswith(OTHERS), line
+
+
+def test_the_table_has_all_of_the_plugins_options() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    options = [action.option_strings[0] for action in parser._actions]
+    assert re.findall(r"^\| `(--trocr-[a-z-]+)`", (ROOT / "README.md").read_text(), re.M) == options
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    included = re.findall(r'^--8<-- "([^":]+)', page.read_text(), re.M)
+    missing = [link for link in links if not (page.parent / link).exists()]
+    missing += [name for name in included if not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    named = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
+    assert named == {str(page.relative_to(ROOT / "docs")) for page in PAGES if page.parent != ROOT}
