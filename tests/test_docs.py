@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import plistlib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
 import typer
 
+from ocrmypdf_trocr_mlx.archive.options import fingerprint
 from ocrmypdf_trocr_mlx.cli import app
 from ocrmypdf_trocr_mlx.options import add_arguments
 
@@ -33,6 +35,31 @@ def commands(page: Path) -> Iterator[str]:
         for part in filter(None, line.split("&&")):
             yield re.sub(r"^(\.venv/bin/|[A-Z_]+=\S+ )", "", part.strip())
     yield from re.findall(r"^\| `(trocr-mlx [^`]*)`", text, re.M)
+
+
+def service() -> str:
+    text = (ROOT / "examples" / "trocr-mlx-watch.service").read_text()
+    (line,) = re.findall(r"^ExecStart=%h/\.local/bin/(.*)$", text, re.M)
+    return line
+
+
+def agent() -> str:
+    with (ROOT / "examples" / "trocr-mlx-watch.plist").open("rb") as file:
+        *shell, script = plistlib.load(file)["ProgramArguments"]
+    assert shell == ["/bin/sh", "-c"]
+    return script.partition("exec ")[2].partition(" 2>> ")[0]
+
+
+def paperless() -> str:
+    return (ROOT / "examples" / "paperless-ngx.sh").read_text().rpartition("\nexec ")[2]
+
+
+@pytest.mark.parametrize("example", [service, agent, paperless])
+def test_services_start_a_watch(example: Callable[[], str]) -> None:
+    name, *arguments = shlex.split(example())
+    assert (name, arguments[0]) == ("trocr-mlx", "watch")
+    parse(typer.main.get_command(app), arguments)
+    fingerprint(arguments[arguments.index("--") + 1 :])
 
 
 def parse(command: click.Command, arguments: list[str]) -> None:
