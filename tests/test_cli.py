@@ -26,6 +26,10 @@ class FakeProcessor:
 
     def __init__(self) -> None:
         self.count = 0
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def read_page(self, image):
         self.count += 1
@@ -124,6 +128,24 @@ def test_a_document_that_failed_in_part_leaves_no_file(run) -> None:
     result = run("read", "-o", "out", "stack.tif", "a.png")
     assert result.exit_code == 1 and "stack.tif: page 2: bad luck" in result.stderr
     assert [p.name for p in Path("out").iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    "command", [("read", "a.png", "b.png"), ("batch", ".", "--output-csv", "r.csv")]
+)
+def test_ctrl_c_ends_what_is_read(main, processor, monkeypatch, command) -> None:
+    def interrupted(image):
+        if image.width == 200:
+            raise KeyboardInterrupt
+        return FakeReader().read(image)
+
+    monkeypatch.setattr(processor, "read_page", interrupted)
+    code, message = main(*command)
+    assert (code, message.count("\n")) == (130, 1) and "trocr-mlx: stopped" in message
+    assert processor.closed and not Path("r.csv").exists()
+    if command[0] == "batch":
+        with closing(Journal(Path("r.csv.partial"))) as journal:
+            assert [row.file for row in journal.load()] == ["a.png"]
 
 
 def test_usage(run) -> None:

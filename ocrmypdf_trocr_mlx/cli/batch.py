@@ -15,6 +15,8 @@ from . import common
 if TYPE_CHECKING:
     from ocrmypdf_trocr_mlx.batch import FileResult
 
+_STOPPED = "stopped: what was read is kept, start again to go on"
+
 
 def register(app: typer.Typer) -> None:
     app.command(
@@ -64,7 +66,10 @@ def batch(
         if new:
             processor = common.processor(model, device, batch_size, beams, min_confidence)
             results = library.BatchProcessor(processor).process_files(new, directory)
-            with common.progress("Files", len(new)) as advance:
+            with (
+                common.interruptible(processor, _STOPPED),
+                common.progress("Files", len(new)) as advance,
+            ):
                 for path, result in zip(new, results, strict=True):
                     journal.add(result)
                     rows[path] = result
