@@ -90,6 +90,21 @@ def test_commands_exist_with_their_options(page: Path) -> None:
             assert line.startswith(OTHERS), line
 
 
+def helps(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            yield from helps(inner)
+
+
+def test_every_help_has_an_example_that_parses() -> None:
+    root = typer.main.get_command(app)
+    for command in helps(root):
+        example = re.match(r"Example:  trocr-mlx ([^,>]+)", command.epilog or "")
+        assert example, command.name
+        parse(root, shlex.split(example[1]))
+
+
 def test_the_table_has_all_of_the_plugins_options() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     add_arguments(parser)
