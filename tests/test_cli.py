@@ -211,6 +211,15 @@ def test_batch(run, processor) -> None:
     assert processor.count == 7
 
 
+def test_batch_does_not_read_its_own_results(run) -> None:
+    for name in ("broken.png", "unlucky.png"):
+        Path(name).unlink()
+    outputs = ("--output-csv", "r.csv", "--output-json", "r.json")
+    for _ in range(2):
+        assert run("batch", ".", *outputs).exit_code == 0
+    assert [row.file for row in load_results("r.csv")] == ["a.png", "b.png"]
+
+
 def test_batch_goes_on_where_it_was_cut_off(run, processor) -> None:
     run("batch", ".", "--pattern", "a.png", "--output-csv", "first.csv")
     journal = Journal(Path("r.json.partial"))
