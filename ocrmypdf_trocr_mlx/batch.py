@@ -8,9 +8,11 @@ export_results_csv(results, "results.csv")
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -117,7 +119,7 @@ class BatchProcessor:
                 lines += sum(1 for _ in page.lines)
         except Exception as e:  # whatever is wrong with one file, the others are read
             log.debug("%s could not be read", path, exc_info=True)
-            error = " ".join(str(e).split()) or type(e).__name__
+            error = _describe(e, path)
             seconds = round(time.perf_counter() - start, 3)
             return FileResult(name, seconds=seconds, error=error, size=size, modified=modified)
         mean = mean_confidence(words)
@@ -134,11 +136,27 @@ class BatchProcessor:
         )
 
 
+def _describe(error: Exception, path: Path) -> str:
+    """One line, which need not name the file: its row does."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()).removeprefix(f"{path}: ") or type(error).__name__
+
+
 def find_files(directory: Path, pattern: str = "*", *, recursive: bool = False) -> list[Path]:
-    """Files of a folder whose names match, sorted; hidden ones and links to folders left out."""
+    """Files of a folder whose names match, sorted.
+
+    Left out are hidden files and folders, and links to folders.  Raises OSError where the folder
+    cannot be listed, ValueError for a pattern that is none or leads out of it.
+    """
     next(directory.iterdir(), None)  # glob is silent about a folder that cannot be read
+    if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise ValueError(f"{pattern or 'an empty pattern'}: not a pattern of names in a folder")
     found = directory.rglob(pattern) if recursive else directory.glob(pattern)
-    return sorted(path for path in found if not path.name.startswith(".") and path.is_file())
+    return sorted(path for path in found if not _hidden(path, directory) and path.is_file())
+
+
+def _hidden(path: Path, directory: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(directory).parts)
 
 
 def unchanged(path: Path, directory: Path, known: Mapping[str, FileResult]) -> FileResult | None:
@@ -181,7 +199,10 @@ def load_results(path: str | Path) -> list[FileResult]:
         if text.startswith("["):
             return [FileResult.from_dict(row) for row in json.loads(text)]
         csv.field_size_limit(1 << 30)
-        return [FileResult.from_dict(row) for row in csv.DictReader(io.StringIO(text))]
+        table = csv.DictReader(io.StringIO(text))
+        if text and table.fieldnames != list(COLUMNS):
+            raise ValueError(f"its columns are {table.fieldnames}")
+        return [FileResult.from_dict(row) for row in table]
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as e:
         raise ValueError(
             f"{path}: not the result of an earlier run: give another name, or remove it"
@@ -191,37 +212,67 @@ def load_results(path: str | Path) -> list[FileResult]:
 class Journal:
     """Results of a run at work, one a line, so that a run that was cut off can go on.
 
-    A line that was not written to its end is passed over.
+    The file is locked: ValueError where another run has it.  A line that was not written to its
+    end is passed over.  To be closed.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[bytes] | None = None
+        self._file = _locked(path)
 
     def load(self) -> list[FileResult]:
         results = []
-        if self._path.exists():
-            for line in self._path.read_bytes().split(b"\n"):
-                try:
-                    values = json.loads(line.decode("utf-8", "surrogateescape"))
-                    results.append(FileResult.from_dict(values))
-                except (ValueError, KeyError, TypeError):
-                    continue
+        for line in self._path.read_bytes().split(b"\n"):
+            try:
+                values = json.loads(line.decode("utf-8", "surrogateescape"))
+                results.append(FileResult.from_dict(values))
+            except (ValueError, KeyError, TypeError):
+                continue
         return results
 
     def add(self, result: FileResult) -> None:
-        if self._file is None:
-            self._file = self._path.open("ab")
-            self._file.write(b"\n")  # ends what an earlier run may have left unfinished
-        self._file.write(encode(json.dumps(asdict(result), ensure_ascii=False) + "\n"))
-        self._file.flush()
+        """OSError where the disk is full; nothing of this row is written then."""
+        # The first line feed ends what a killed run may have left unfinished.
+        line = encode("\n" + json.dumps(asdict(result), ensure_ascii=False) + "\n")
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError as e:
+            self._file.truncate(size)
+            raise OSError(e.errno, e.strerror, str(self._path)) from e
+
+    def clear(self) -> None:
+        """Forget what the earlier run has read."""
+        self._file.truncate(0)
 
     def remove(self) -> None:
         """When the results stand in files of their own."""
-        self.close()
         self._path.unlink(missing_ok=True)
+        self._file.close()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Leave the file to the next run, if there is anything in it."""
+        if not self._file.closed and not self._path.read_bytes().strip():
+            self._path.unlink()
+        self._file.close()
+
+
+def _locked(path: Path) -> IO[bytes]:
+    while True:
+        file = path.open("ab", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, file):
+                return file
+        except BlockingIOError as e:
+            file.close()
+            raise ValueError(f"{path}: another run is at work: wait until it ends") from e
+        file.close()  # its run has just ended and removed it
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

@@ -14,7 +14,10 @@ def encode(text: str) -> bytes:
 
 
 def write_whole(path: Path, data: str | bytes) -> None:
-    """Write a file under another name and give it its own when it is on the disk; OSError."""
+    """Write a file under another name and give it its own when it is on the disk.
+
+    Raises OSError, which names the file.
+    """
     content = encode(data) if isinstance(data, str) else data
     # Not made from the target's name, which may already be as long as a name can be.
     temporary = path.parent / f".trocr-{secrets.token_hex(6)}.tmp"
@@ -24,7 +27,9 @@ def write_whole(path: Path, data: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as e:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(e, OSError):
+            raise OSError(e.errno, e.strerror, str(path)) from e
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -35,7 +37,7 @@ def draw(image: Image.Image, page: Page) -> Image.Image:
         pen.text((corners[0], corners[1]), str(number), fill=(90, 90, 255), anchor="rb")
     for line in page.lines:
         pen.line([(x * scale, y * scale) for x, y in line.baseline], fill=(255, 0, 255))
-        font = ImageFont.load_default(size=max(8.0, 0.6 * line.ascent * scale))
+        font = _font(max(8, round(0.6 * line.ascent * scale)))
         for word in line.words:
             box = word.box
             colour = (round(220 * (1 - word.confidence)), round(160 * word.confidence), 0)
@@ -46,3 +48,14 @@ def draw(image: Image.Image, page: Page) -> Image.Image:
                 (box.left * scale, box.top * scale), word.text, fill=colour, font=font, anchor="ls"
             )
     return picture
+
+
+@functools.lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """OCRmyPDF's Noto Sans: Pillow's own font, taken without it, has no accented letters."""
+    spec = importlib.util.find_spec("ocrmypdf")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder, "data", "NotoSans-Regular.ttf")
+        if path.is_file():
+            return ImageFont.truetype(path, size)
+    return ImageFont.load_default(size)

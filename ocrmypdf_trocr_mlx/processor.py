@@ -35,6 +35,14 @@ class Processor:
         self._recognizer = recognizer
         self._reader = PageReader(recognizer, min_confidence)
 
+    def close(self) -> None:
+        """End at once what any thread reads, which raises there; nothing is read any more.
+
+        It ends for all processors of the same checkpoint and options, which share one model; the
+        next `load_processor` loads it again.
+        """
+        self._recognizer.close()
+
     def process_image(self, image: ImageSource, *, line: bool = False) -> str:
         """The text of a page, or, with `line`, of an image of a single line of text."""
         return self.read_lines([image])[0].text if line else self.read_page(image).text

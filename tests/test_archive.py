@@ -321,6 +321,15 @@ def test_another_source_is_refused(tree: Tree, tmp_path: Path) -> None:
         tree.run()
 
 
+def test_a_source_without_scans_does_not_take_the_destination(tree: Tree, tmp_path: Path) -> None:
+    scans, tree.source = tree.source, tmp_path
+    with pytest.raises(ArchiveError, match="no PDFs or images here"):
+        tree.run()
+    tree.source = scans
+    tree.add("a.pdf")
+    assert tree.run() == ["a.pdf"]
+
+
 def test_two_runs_at_once_are_refused(tree: Tree) -> None:
     tree.add("a.pdf")
     with open_journal(tree.destination), pytest.raises(ArchiveError, match="another run") as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -63,9 +64,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
 
 def test_a_tree_of_all_sorts(source: Path, scan: Scan, tmp_path: Path) -> None:
     good = scan("one", "two").rename(source / "line\nbreak ü.pdf")
-    (source / "box").mkdir()
+    box = source / os.fsdecode(b"b\xffx")
+    box.mkdir()
     Image.new("L", (850, 550), "white").save(
-        source / "box" / os.fsdecode(b"-stack\xff.tif"),
+        box / os.fsdecode(b"-stack\xff.tif"),
         dpi=(150, 150),
         save_all=True,
         append_images=[Image.new("L", (400, 300), "white")],
@@ -80,6 +82,7 @@ def test_a_tree_of_all_sorts(source: Path, scan: Scan, tmp_path: Path) -> None:
     (source / "dangling.pdf").symlink_to("nowhere.pdf")
     with pikepdf.open(good) as pdf:
         pdf.save(source / "encrypted.pdf", encryption=pikepdf.Encryption(user="u", owner="o"))
+        pdf.save(source / "locked.pdf", encryption=pikepdf.Encryption(user="", owner="o"))
         pdf.Root.AcroForm = pikepdf.Dictionary(SigFlags=3, Fields=[])
         pdf.save(source / "signed.pdf")
     before = digests(source)
@@ -88,7 +91,7 @@ def test_a_tree_of_all_sorts(source: Path, scan: Scan, tmp_path: Path) -> None:
 
     result = CliRunner().invoke(app, [*args, "--", *OPTIONS, "--sidecar"])
     assert result.exit_code == 1, result.output
-    stack = os.fsdecode(b"box/-stack\xff.tif")
+    stack = os.fsdecode(b"b\xffx/-stack\xff.tif")
     assert states(out) == {
         "line\nbreak ü.pdf": State.DONE,
         stack: State.DONE,
@@ -99,11 +102,14 @@ def test_a_tree_of_all_sorts(source: Path, scan: Scan, tmp_path: Path) -> None:
         "truncated.jpg": State.FAILED,
         "dangling.pdf": State.VANISHED,
         "encrypted.pdf": State.ENCRYPTED,
+        "locked.pdf": State.DONE,
         "signed.pdf": State.SIGNED,
     }
     for made in (out / good.name, out / f"{stack}.pdf"):
         assert [TEXT[0][0] in page for page in text_of(made)] == [True, True]
         assert TEXT[0][0] in Path(f"{made}.txt").read_text()
+    assert "locked.pdf: done: its restrictions (owner password) are not in" in result.stderr
+    assert not pikepdf.open(out / "locked.pdf").is_encrypted
     assert digests(source) == before
     assert not list(out.rglob(".trocr-mlx-*"))
 
@@ -200,6 +206,55 @@ def test_sigkill_loses_only_the_files_in_hand(source: Path, scan: Scan, tmp_path
     assert not list(out.rglob(".trocr-mlx-*"))
 
 
+def children(pid: int) -> list[int]:
+    """Of a process on Linux."""
+    stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat"))
+    fields = [(int(s.split()[0]), int(s.rpartition(")")[2].split()[1])) for s in stats]
+    return [child for child, parent in fields if parent == pid]
+
+
+def ended(pid: int) -> bool:
+    command_line = Path(f"/proc/{pid}/cmdline")
+    return not command_line.exists() or not command_line.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_what_driver_and_worker_leave_when_both_are_killed_is_removed_by_the_next(
+    source: Path, scan: Scan, poison: str, tmp_path: Path
+) -> None:
+    Path(poison).write_text(
+        Path(poison).read_text().replace("os.kill(os.getpid(), signal.SIGKILL)", "signal.pause()")
+    )
+    scan("a").rename(source / "poison.pdf")
+    out, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    (temporary / "trocr-mlx-of-others").mkdir()
+    command = [*CLI, "archive", str(source), str(out), "--", *OPTIONS]
+    env = {**os.environ, "TMPDIR": str(temporary)}
+    run = subprocess.Popen([*command, "--plugin", poison], env=env)
+    wait_for(lambda: list(temporary.glob("trocr-mlx-*/ocrmypdf.io.*")))
+    [worker] = children(run.pid)
+    os.kill(worker, signal.SIGSTOP)  # or it would see its driver die, and clear up
+    run.kill()
+    run.wait()
+    left = {path.name for path in temporary.iterdir()} - {"trocr-mlx-of-others"}
+    assert len(left) == 1
+
+    try:
+        (source / "poison.pdf").rename(source / "a.pdf")
+        assert subprocess.run(command, env=env, check=False).returncode == 1  # one has vanished
+        assert left < {path.name for path in temporary.iterdir()}, "in use by the worker still"
+        os.killpg(worker, signal.SIGKILL)
+        wait_for(lambda: ended(worker))
+        scan("b").rename(source / "b.pdf")
+        assert subprocess.run(command, env=env, check=False).returncode == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker, signal.SIGKILL)
+    assert [path.name for path in temporary.iterdir()] == ["trocr-mlx-of-others"]
+    assert states(out)["b.pdf"] is State.DONE
+
+
 def test_sigterm_stops_a_run_in_order(source: Path, scan: Scan, tmp_path: Path) -> None:
     for name in "abcd":
         scan(name).rename(source / f"{name}.pdf")
@@ -215,19 +270,6 @@ def test_sigterm_stops_a_run_in_order(source: Path, scan: Scan, tmp_path: Path) 
         "trocr-mlx: stopped: what is done stays done, start again to go on",
     )
     assert State.RUNNING not in states(out).values()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 96 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = sys.platform == "linux" and os.geteuid() == 0
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(folder)]
-    if not mounted or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a small file system, and not everywhere")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_ends_the_run_and_leaves_no_half_file(

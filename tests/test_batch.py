@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -97,14 +98,41 @@ def test_a_journal_that_was_cut_off(tmp_path) -> None:
     assert journal.load() == rows
     journal.add(FileResult("d"))
     assert [row.file for row in journal.load()] == ["a\n", "b", "d"]
+    with pytest.raises(ValueError, match=r"r\.csv\.partial: another run is at work"):
+        Journal(path)
+    journal.clear()
+    assert journal.load() == []
     journal.remove()
     assert not path.exists()
+    Journal(path).close()
+    assert not path.exists(), "there was nothing in it"
+
+
+def test_a_full_disk_is_named_and_what_is_read_is_kept(small_disk) -> None:
+    path = small_disk / "r.csv.partial"
+    journal = Journal(path)
+    row = FileResult("a.png", "text " * 5000)
+    with pytest.raises(OSError) as full:
+        for _ in range(100):
+            journal.add(row)
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(path))
+    journal.close()
+    journal = Journal(path)
+    rows = journal.load()
+    journal.close()
+    assert rows and set(rows) == {row}
+    with pytest.raises(OSError) as full:
+        export_results_csv(rows * 9, small_disk / "r.csv")
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(small_disk / "r.csv"))
+    assert [p.name for p in small_disk.iterdir()] == ["r.csv.partial"]
 
 
 def test_finding_files(folder, tmp_path) -> None:
     assert [p.name for p in find_files(folder, "c.jpg")] == []
     assert [p.name for p in find_files(folder, "c.jpg", recursive=True)] == ["c.jpg"]
     (folder / "deeper" / "loop").symlink_to(folder)
+    (folder / ".trash").mkdir()
+    (folder / ".trash" / "a.jpg").touch()
     assert len(find_files(folder, "a.jpg", recursive=True)) == 1
     with pytest.raises(FileNotFoundError):
         find_files(tmp_path / "absent")

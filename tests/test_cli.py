@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,10 @@ class FakeProcessor:
 
     def __init__(self) -> None:
         self.count = 0
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def read_page(self, image):
         self.count += 1
@@ -125,6 +130,24 @@ def test_a_document_that_failed_in_part_leaves_no_file(run) -> None:
     assert [p.name for p in Path("out").iterdir()] == ["a.txt"]
 
 
+@pytest.mark.parametrize(
+    "command", [("read", "a.png", "b.png"), ("batch", ".", "--output-csv", "r.csv")]
+)
+def test_ctrl_c_ends_what_is_read(main, processor, monkeypatch, command) -> None:
+    def interrupted(image):
+        if image.width == 200:
+            raise KeyboardInterrupt
+        return FakeReader().read(image)
+
+    monkeypatch.setattr(processor, "read_page", interrupted)
+    code, message = main(*command)
+    assert (code, message.count("\n")) == (130, 1) and "trocr-mlx: stopped" in message
+    assert processor.closed and not Path("r.csv").exists()
+    if command[0] == "batch":
+        with closing(Journal(Path("r.csv.partial"))) as journal:
+            assert [row.file for row in journal.load()] == ["a.png"]
+
+
 def test_usage(run) -> None:
     for arguments, message in [
         (("read", "-f", "page", "a.png", "b.png"), "give --output DIR"),
@@ -133,6 +156,13 @@ def test_usage(run) -> None:
         (("read",), "Missing argument"),
         (("batch", "."), "--output-csv"),
         (("batch", ".", "--output-csv", "absent/r.csv"), "no folder absent"),
+        (("batch", "absent", "--output-csv", "r.csv"), "absent: no such folder"),
+        (("batch", "a.png", "--output-csv", "r.csv"), "a.png: not a folder"),
+        (("batch", ".", "--output-csv", "."), ".: not a file"),
+        (("batch", ".", "--output-csv", "r", "--output-json", "./r"), "a file of its own"),
+        (("batch", ".", "--output-csv", "r.csv", "--pattern", "/*.png"), "not a pattern"),
+        (("batch", ".", "--output-csv", "r.csv", "--pattern", "../*"), "not a pattern"),
+        (("batch", ".", "--output-csv", "r.csv", "--pattern", ""), "an empty pattern"),
     ]:
         result = run(*arguments)
         assert result.exit_code == 2 and message in result.stderr, arguments
@@ -140,8 +170,8 @@ def test_usage(run) -> None:
 
 
 def test_one_line_for_what_goes_wrong(main, monkeypatch) -> None:
-    code, message = main("batch", "absent", "--output-csv", "r.csv")
-    assert (code, message) == (1, "trocr-mlx: absent: No such file or directory\n")
+    code, message = main("batch", ".", "--pattern", "*.tif", "--output-csv", "r.csv")
+    assert (code, message) == (1, "trocr-mlx: .: no file matches *.tif\n")
     code, message = main("read", "-o", "a.png/out", "b.png")
     assert code == 1 and message.count("\n") == 1 and "a.png/out" in message
 
@@ -181,6 +211,15 @@ def test_batch(run, processor) -> None:
     assert processor.count == 7
 
 
+def test_batch_does_not_read_its_own_results(run) -> None:
+    for name in ("broken.png", "unlucky.png"):
+        Path(name).unlink()
+    outputs = ("--output-csv", "r.csv", "--output-json", "r.json")
+    for _ in range(2):
+        assert run("batch", ".", *outputs).exit_code == 0
+    assert [row.file for row in load_results("r.csv")] == ["a.png", "b.png"]
+
+
 def test_batch_goes_on_where_it_was_cut_off(run, processor) -> None:
     run("batch", ".", "--pattern", "a.png", "--output-csv", "first.csv")
     journal = Journal(Path("r.json.partial"))
@@ -192,6 +231,42 @@ def test_batch_goes_on_where_it_was_cut_off(run, processor) -> None:
     assert not Path("r.json.partial").exists()
 
 
-def test_batch_never_overwrites_what_is_not_its_own(run) -> None:
-    result = run("batch", ".", "--pattern", "a.png", "--output-csv", "b.png")
-    assert result.exit_code != 0 and Image.open("b.png").size == (200, 90)
+@pytest.mark.parametrize("restart", [(), ("--restart",)])
+def test_batch_never_overwrites_what_is_not_its_own(main, processor, restart) -> None:
+    Path("notes.json").write_text('["precious"]')
+    Path("notes.csv").write_text("precious")
+    for outputs in (
+        ("--output-csv", "notes.csv"),
+        ("--output-csv", "r.csv", "--output-json", "notes.json"),
+    ):
+        code, message = main("batch", ".", "--pattern", "a.png", *outputs, *restart)
+        assert code == 1 and ": not the result of an earlier run" in message
+    assert Path("notes.csv").read_text() == "precious"
+    assert Path("notes.json").read_text() == '["precious"]'
+    assert processor.count == 0 and not list(Path().glob("*.partial"))
+
+
+def test_two_batches_at_once_are_refused(main, processor) -> None:
+    arguments = ("batch", ".", "--pattern", "a.png", "--output-csv", "r.csv")
+    with closing(Journal(Path("r.csv.partial"))):
+        code, message = main(*arguments)
+    assert (code, message) == (
+        1,
+        "trocr-mlx: r.csv.partial: another run is at work: wait until it ends\n",
+    )
+    assert processor.count == 0 and not Path("r.csv").exists()
+
+
+def test_a_file_that_vanishes_is_a_row(run, processor, monkeypatch) -> None:
+    read = processor.read_document
+
+    def read_document(path):
+        Path("b.png").unlink(missing_ok=True)
+        return read(path)
+
+    monkeypatch.setattr(processor, "read_document", read_document)
+    monkeypatch.setattr("ocrmypdf_trocr_mlx.batch.WORKERS", 1)
+    result = run("batch", ".", "--pattern", "[ab].png", "--output-csv", "r.csv")
+    assert result.exit_code == 1
+    assert [row.error for row in load_results("r.csv")] == ["", "No such file or directory"]
+    assert result.stderr == "trocr-mlx: b.png: No such file or directory\n"

@@ -165,3 +165,17 @@ def test_in_a_notebook(page) -> None:
     page.image = Image.new("L", (600, 800), "white")
     assert 'src="data:image/png;base64,iVBOR' in page._repr_html_()
     assert "image" not in page.to_dict()
+
+
+def test_an_overlay_shows_accented_letters() -> None:
+    from PIL import Image
+
+    from ocrmypdf_trocr_mlx import overlay
+
+    def drawn(text: str) -> bytes:
+        word = Word(text, Box(20, 50, 200, 100), 1.0)
+        page = Page(300, 150, [Block([Paragraph([Line([word], ((20, 90), (200, 90)), 40, 10)])])])
+        return overlay.draw(Image.new("L", (300, 150), "white"), page).tobytes()
+
+    letters = "eéüßčőžñœ\uffff"  # the last one has no glyph in any font
+    assert len({drawn(letter) for letter in letters}) == len(letters)

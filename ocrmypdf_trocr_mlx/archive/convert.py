@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,10 +101,10 @@ class Converter:
         output.parent.mkdir(parents=True, exist_ok=True)
         # Not .pdf: others may watch the destination for PDFs.
         part = output.parent / f"{job.part_prefix}{secrets.token_hex(4)}.part"
-        options = parse(self._args, job.source, str(part))
-        text = part.with_suffix(".text.part") if options.sidecar else None
-        options.sidecar = text
-        with _warnings() as said:
+        with _nameable(part.parent) as folder, _warnings() as said:
+            options = parse(self._args, job.source, str(folder / part.name))
+            text = part.with_suffix(".text.part") if options.sidecar else None
+            options.sidecar = folder / text.name if text else None
             try:
                 code = ocrmypdf.ocr(options, plugins=options.plugins)
             except ExitCodeException as e:
@@ -118,12 +118,12 @@ class Converter:
         if (now.st_size, now.st_mtime_ns) != (examined.size, examined.mtime_ns):
             problem = "the file changed while it was converted"
             return replace(examined, state=State.FAILED, message=problem)
-        with pikepdf.open(part) as pdf:
+        with _pdf(part) as pdf:
             pages = len(pdf.pages)
         if text:
             _publish(text, Path(f"{output}.txt"))
         _publish(part, output)
-        message = _shorten("; ".join(said))
+        message = _shorten("; ".join([*_lost_lock(source), *said]))
         return replace(examined, state=State.DONE, message=message, pages=pages)
 
 
@@ -133,6 +133,23 @@ def _examine(source: Path) -> Outcome:
         stat = os.fstat(file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Outcome(State.RUNNING, size=stat.st_size, mtime_ns=stat.st_mtime_ns, sha256=digest)
+
+
+def _lost_lock(source: Path) -> Iterator[str]:
+    """What to say of a PDF that opens without a password but forbids copying or the like.
+
+    OCRmyPDF converts it, and what it writes forbids nothing.
+    """
+    with suppress(pikepdf.PdfError), _pdf(source) as pdf:  # PdfError: it is an image
+        if pdf.is_encrypted:
+            yield "its restrictions (owner password) are not in the searchable copy"
+
+
+@contextmanager
+def _pdf(path: Path) -> Iterator[pikepdf.Pdf]:
+    """pikepdf itself takes no names but UTF-8."""
+    with path.open("rb") as file, pikepdf.open(file) as pdf:
+        yield pdf
 
 
 def _publish(part: Path, output: Path) -> None:
@@ -192,9 +209,23 @@ def _raise_if_full(error: BaseException, job: Job) -> None:
 
 def _raise_full(problem: str, where: object) -> None:
     raise ArchiveError(
-        f"{problem}: {display(str(where or 'the destination or ' + tempfile.gettempdir()))}: "
+        f"{problem}: {display(str(where or 'the destination or the temporary folder'))}: "
         "make room and start again, what is done stays done"
     )
+
+
+@contextmanager
+def _nameable(folder: Path) -> Iterator[Path]:
+    """A path to the folder that is UTF-8: OCRmyPDF opens what it wrote by a name, see `_pdf`."""
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as temporary:
+            link = Path(temporary, "folder")
+            link.symlink_to(folder)
+            yield link
+    else:
+        yield folder
 
 
 @contextmanager

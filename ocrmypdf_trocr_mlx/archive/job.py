@@ -32,7 +32,7 @@ class State(StrEnum):
     RUNNING = "running"  # handed out
     DONE = "done"  # the output is in its place
     SEARCHABLE = "searchable"  # OCRmyPDF found text in it already: nothing written
-    ENCRYPTED = "encrypted"
+    ENCRYPTED = "encrypted"  # it opens with a password only
     SIGNED = "signed"  # OCR would break the signature
     UNREADABLE = "unreadable"  # damaged, empty, no PDF or image, or an image without resolution
     VANISHED = "vanished"  # it was there when the tree was read

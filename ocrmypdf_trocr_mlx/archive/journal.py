@@ -86,7 +86,12 @@ class Journal:
         self._db = connection
 
     def bind(self, source: Path) -> None:
-        """Note the archive's source; raises ArchiveError if the journal is another one's."""
+        """Note the archive's source; raises ArchiveError if the journal is another one's.
+
+        A journal without files is nobody's: a folder without scans was named by mistake.
+        """
+        if not self._db.execute("SELECT EXISTS (SELECT * FROM file)").fetchone()[0]:
+            self._db.execute("DELETE FROM archive")
         row = self._db.execute("SELECT source FROM archive").fetchone()
         if row is None:
             with self._db:

@@ -12,7 +12,6 @@ import logging
 import multiprocessing
 import os
 import queue
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ from typing import IO, Any
 
 from ocrmypdf_trocr_mlx.archive.job import INTERRUPTED, UNUSABLE, ArchiveError, Job, Outcome, State
 from ocrmypdf_trocr_mlx.archive.options import parse
+from ocrmypdf_trocr_mlx.archive.scratch import Scratch, make_scratch
 from ocrmypdf_trocr_mlx.backend import available_cpus
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class WorkerProcess:
         self._args = list(args)
         self._hours = hours
         self._process: subprocess.Popen[str] | None = None
-        self._folder = ""
+        self._scratch: Scratch | None = None
         self._lock = threading.Lock()
         self._killed = False
         self._overdue = False
@@ -90,7 +90,8 @@ class WorkerProcess:
         code = process.wait()
         assert process.stdout is not None
         process.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.remove()
         if code >= 0:
             return f"ended with exit code {code}"
         return f"was killed by {signal.Signals(-code).name}"
@@ -120,12 +121,13 @@ class WorkerProcess:
         with self._lock:
             if self._killed:
                 raise ArchiveError("the run was stopped", INTERRUPTED)
-            self._folder = tempfile.mkdtemp(prefix="trocr-mlx-")
+            self._scratch = make_scratch()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "TMPDIR": self._folder},
+                env={**os.environ, "TMPDIR": str(self._scratch.folder)},
+                pass_fds=(self._scratch.lock,),
                 encoding="utf-8",
                 start_new_session=True,  # the terminal's Ctrl-C is for the driver
             )

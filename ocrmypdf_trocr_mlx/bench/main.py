@@ -22,6 +22,7 @@ app = typer.Typer(
     help="Compare engines on pages with truth: a folder of images, and beside each NAME.json "
     'with "image", its file name, and "lines", a list of {"text", "bbox", "words"}; words are '
     '{"text", "bbox"}, a bbox is left, top, right, bottom in pixels, and both may be null.',
+    epilog="Example:  trocr-mlx score pages folder --limit 6 --engine trocr",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,7 +65,7 @@ def _prepare() -> None:
     logging.getLogger(__package__).setLevel(logging.INFO)
 
 
-@app.command()
+@app.command(epilog="Example:  trocr-mlx score pages folder --limit 6 --engine trocr")
 def pages(
     folders: Folders,
     limit: Limit = None,
@@ -85,7 +86,7 @@ def pages(
     _report([*bench.READING, *bench.FINDING], results.reading_rows(), results.to_json(), json_file)
 
 
-@app.command()
+@app.command(epilog="Example:  trocr-mlx score layout folder --limit 6")
 def layout(
     folders: Folders,
     limit: Limit = None,
@@ -104,7 +105,7 @@ def layout(
     _report(headers, results.finding_rows(), results.to_json(), json_file)
 
 
-@app.command()
+@app.command(epilog="Example:  trocr-mlx score lines lines.tar --limit 100")
 def lines(
     source: Annotated[Path, typer.Argument(help="Lines with their text, as finetune takes them.")],
     limit: Annotated[
@@ -128,7 +129,7 @@ def lines(
     _report(list(bench.HEADERS), bench.rows(scored), figures, json_file)
 
 
-@app.command()
+@app.command(epilog="Example:  trocr-mlx score turned folder --limit 4")
 def turned(
     folders: Folders,
     limit: Limit = None,
@@ -148,7 +149,7 @@ def turned(
     _report(bench.HEADERS, bench.rows(results), bench.to_json(results), json_file)
 
 
-@app.command()
+@app.command(epilog="Example:  trocr-mlx score command folder --engine trocr --engine tesseract")
 def command(
     sources: Annotated[
         list[Path], typer.Argument(metavar="PDF|DIR...", help="PDFs, or pages with truth.")
@@ -173,7 +174,7 @@ def command(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog="Example:  trocr-mlx score scaling --pages 1 --pages 10")
 def scaling(
     pages: Annotated[
         list[int] | None,

@@ -17,6 +17,7 @@ from .common import FAILED, UNEXPECTED, UNUSABLE, complain
 app = typer.Typer(
     name="trocr-mlx",
     help="Read images and PDFs with TrOCR in Apple MLX.",
+    epilog="Example:  trocr-mlx read page.jpg",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

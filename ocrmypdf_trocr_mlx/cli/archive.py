@@ -45,7 +45,7 @@ TriesOption = Annotated[
 HoursOption = Annotated[
     float,
     typer.Option(
-        "--hours", metavar="N", min=1 / 3600, help="Give a file up that takes longer than that."
+        "--hours", metavar="N", min=0.001, help="Give a file up that takes longer than that."
     ),
 ]
 # More than a thousand pages on a slow processor; what takes longer hangs.
@@ -84,7 +84,8 @@ def archive(
     """Make an archive searchable: what is new, changed or failed since the last run.
 
     The destination gets the same folders and names; an image's name gets .pdf appended. Sources
-    are only read. A run may be stopped or killed at any moment: the next one goes on.
+    are only read; hidden files and folders, and links to folders, are left out. A run may be
+    stopped or killed at any moment: the next one goes on.
 
     Exits with 1 if a file of this run was not converted; the report says which and why.
     """

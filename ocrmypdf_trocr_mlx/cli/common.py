@@ -19,6 +19,7 @@ FAILED = 1  # some file could not be read, some check failed
 USAGE = 2
 UNUSABLE = 3  # the checkpoint or the device cannot be used
 UNEXPECTED = 4
+INTERRUPTED = 130
 
 Device = Literal["auto", "cpu", "gpu"]
 
@@ -87,6 +88,16 @@ def processor(
         )
     except ValueError as e:
         stop(str(e), UNUSABLE)
+
+
+@contextlib.contextmanager
+def interruptible(processor: Processor, message: str) -> Iterator[None]:
+    """Ctrl-C ends what is being read, at once, and then the command, with this message."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        processor.close()  # or threads would read their pages to the end
+        stop(message, INTERRUPTED)
 
 
 @contextlib.contextmanager

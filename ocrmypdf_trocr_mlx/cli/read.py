@@ -64,7 +64,10 @@ def read(
     processor = common.processor(model, device, batch_size, beams, min_confidence)
     reading = _Reading(files, dpi, processor.read_line_as_page if line else processor.read_page)
     shown = output is not None or not sys.stdout.isatty()
-    with common.progress("Pages", None, shown=shown) as advance:
+    with (
+        common.interruptible(processor, "stopped"),
+        common.progress("Pages", None, shown=shown) as advance,
+    ):
         pages = _counted(iter(reading), advance)
         if output is not None:
             _to_folder(pages, format, output, names, reading.failed)
@@ -89,7 +92,9 @@ class _Reading:
         from ocrmypdf_trocr_mlx.pipeline import map_ahead
 
         for image, page in map_ahead(self._read, self._images()):
-            if page is not None:
+            if isinstance(page, Exception):
+                self._fail(image.source, f"{image.source}: page {image.number + 1}: {page}")
+            else:
                 yield image, page
 
     def _images(self) -> Iterator[PageImage]:
@@ -101,12 +106,11 @@ class _Reading:
             except DocumentError as e:
                 self._fail(path, str(e))
 
-    def _read(self, image: PageImage) -> tuple[PageImage, Page | None]:
+    def _read(self, image: PageImage) -> tuple[PageImage, Page | Exception]:
         try:
             return image, self._function(image.image)
         except Exception as e:  # one page must not cost the others
-            self._fail(image.source, f"{image.source}: page {image.number + 1}: {e}")
-            return image, None
+            return image, e
 
     def _fail(self, path: Path, message: str) -> None:
         self.failed.add(path)

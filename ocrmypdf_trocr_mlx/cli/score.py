@@ -8,4 +8,4 @@ from ocrmypdf_trocr_mlx.bench import main
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(main.app)
+    app.add_typer(main.app, short_help="Compare engines on pages whose text is known.")

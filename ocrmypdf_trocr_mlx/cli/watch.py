@@ -33,7 +33,8 @@ def watch(
     """Convert what lies in a folder and what arrives there, until stopped.
 
     Like archive: sources are only read, and what was done is known from the journal in DST, so
-    PDFs may be taken away from there. --poll is for network shares, which send no events.
+    PDFs may be taken away from there. Hidden files are left out: some scanners write to one and
+    rename it at the end. --poll is for network shares, which send no events.
     """
     with archive.archive_errors():
         from ocrmypdf_trocr_mlx.archive import watch as library
