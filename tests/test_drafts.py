@@ -144,27 +144,27 @@ def test_generate_uses_them(model: TrOCR, monkeypatch) -> None:
 
 def test_collapse() -> None:
     frames = [BLANK, 7, 7, BLANK, 7, 9, 9, BLANK, BLANK, 3, BLANK]
-    assert collapse(np.array(frames), BLANK) == [7, 7, 9, 3]
-    assert collapse(np.array([4, 4, 5]), BLANK) == [4, 5]
-    assert collapse(np.array([BLANK, BLANK]), BLANK) == []
+    rows = np.array([frames, [4, 4, 5, *[BLANK] * 8], [BLANK] * 11])
+    assert [row.tolist() for row in collapse(rows, BLANK)] == [[7, 7, 9, 3], [4, 5], []]
 
 
 @pytest.mark.parametrize(
-    ("draft", "said", "rest"),
+    ("draft", "says", "rest"),
     [
-        ("hello world", "hello ", "world"),
-        ("hfllo world", "he", "llo world"),  # a wrong token
-        ("heello world", "hel", "lo world"),  # one too many
-        ("hllo world", "hell", "o world"),  # one missing, found out two tokens later
-        ("hello world", "", "hello world"),
-        ("short", "shorter and longer", ""),
-        ("", "anything", ""),
+        ("hello world", [], "hello world"),
+        ("hfllo world", ["he"], "llo world"),  # a wrong token
+        ("heello world", ["hel"], "lo world"),  # one too many
+        ("hllo world", ["he", "ll"], "o world"),  # one missing, found out two tokens later
+        ("hello old word", ["hello w", "orl"], "d word"),
+        ("hello hello", ["hello hellow"], ""),
+        ("short", ["shorte", "r", " "], ""),
+        ("", ["a", "n"], ""),
     ],
 )
-def test_where_a_draft_goes_on(draft: str, said: str, rest: str) -> None:
+def test_where_a_draft_goes_on(draft: str, says: list[str], rest: str) -> None:
     expected = Draft([ord(c) for c in draft])
-    for c in said:
-        expected.say([ord(c)])
+    for part in says:
+        expected.say([ord(c) for c in part])
     assert "".join(map(chr, expected.rest)) == rest
 
 

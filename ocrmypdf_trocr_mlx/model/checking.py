@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -48,10 +49,10 @@ class Checking:
     def check(self, rows: list[int], given: list[list[int]]) -> list[Said]:
         self._given = dict(zip(rows, given, strict=True))
         texts = [self._kept[row] + tokens for row, tokens in self._given.items()]
-        longest = max(map(len, texts))
-        padded = np.full((len(texts), longest), self._decoder.config.pad_token_id, np.int32)
-        for line, text in zip(padded, texts, strict=True):
-            line[: len(text)] = text
+        lengths = np.array([len(text) for text in texts])
+        used = np.arange(lengths.max()) < lengths[:, None]
+        padded = np.full(used.shape, self._decoder.config.pad_token_id, np.int32)
+        padded[used] = list(itertools.chain(*texts))
         taken = mx.array(rows)
         memory = self._memory
         if len(rows) < len(self._kept):
@@ -90,8 +91,9 @@ def check_drafts(
         between()
         given = [[last[i], *expected[i].rest[: texts[i].room - 1]] for i in active]
         for row, tokens, said in zip(active, given, checker.check(active, given), strict=True):
-            right = 1 + _agreed(tokens, said)
-            new = said.tokens[:right].tolist()
+            new = said.tokens.tolist()
+            right = 1 + _agreed(tokens[1:], new)
+            new = new[:right]
             seen = None if said.attention is None else said.attention[:right]
             texts[row].extend(new, said.logprobs[:right].tolist(), seen)
             if not texts[row].done:
@@ -102,7 +104,8 @@ def check_drafts(
     return [text.hypothesis() for text in texts]
 
 
-def _agreed(given: list[int], said: Said) -> int:
-    """How many of the tokens after the first are what was said after the one before."""
-    differs = np.flatnonzero(said.tokens[:-1] != given[1:])
-    return int(differs[0]) if len(differs) else len(given) - 1
+def _agreed(draft: list[int], said: list[int]) -> int:
+    """How many tokens of a draft are what was said, up to the first that is not."""
+    if said[:-1] == draft:
+        return len(draft)
+    return next(i for i, pair in enumerate(zip(draft, said, strict=False)) if pair[0] != pair[1])

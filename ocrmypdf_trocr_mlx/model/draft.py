@@ -36,13 +36,14 @@ class DraftHead(nn.Module):
     def __call__(self, states: mx.array) -> list[list[int]]:
         """The likely texts of images, without start and end."""
         best = np.array(self.frames(states).argmax(axis=-1))
-        return [collapse(row, self._blank) for row in best]
+        return [tokens.tolist() for tokens in collapse(best, self._blank)]
 
 
-def collapse(frames: np.ndarray, blank: int) -> list[int]:
-    """Frames (T,) -> tokens: CTC's rule, each run of a token counts once, blanks do not."""
-    starts = np.flatnonzero(np.diff(frames, prepend=blank))
-    return [int(token) for token in frames[starts] if token != blank]
+def collapse(frames: np.ndarray, blank: int) -> list[np.ndarray]:
+    """Frames (B, T) -> tokens of each row: CTC's rule, a run counts once, blanks do not."""
+    starts = np.diff(frames, axis=1, prepend=blank) != 0
+    named = starts & (frames != blank)
+    return np.split(frames[named], np.cumsum(named.sum(axis=1))[:-1])
 
 
 class Draft:
@@ -53,21 +54,25 @@ class Draft:
     """
 
     def __init__(self, tokens: list[int]):
+        self.rest = tokens  # what is likely to come
         self._tokens = np.array(tokens, int)
         self._places = np.arange(len(tokens) + 1)
         # Edit distances of what was said to the first 0, 1, 2 ... tokens.
-        self._distances = self._places.copy()
+        self._distances = self._places
+        self._as_drafted = True
 
     def say(self, tokens: list[int]) -> None:
-        """The decoder's text goes on with these."""
+        """The decoder's text goes on with these: what is likely to come, but for the last."""
+        agreed = len(tokens) - 1
+        if self._as_drafted:
+            # So far a beginning of the draft, as far from others as it is longer or shorter.
+            self._distances, self._as_drafted = np.abs(self._places - agreed), False
+            tokens = tokens[agreed:]
         for token in tokens:
             before = self._distances
             after = before + 1
             after[1:] = np.minimum(after[1:], before[:-1] + (self._tokens != token))
-            after = np.minimum.accumulate(after - self._places) + self._places
-            self._distances = after
-
-    @property
-    def rest(self) -> list[int]:
-        """What is likely to come; of places that fit equally, what comes after the last."""
-        return self._tokens[len(self._places) - 1 - int(self._distances[::-1].argmin()) :].tolist()
+            self._distances = np.minimum.accumulate(after - self._places) + self._places
+        # Of places that fit equally, the last.
+        place = self._places[-1] - int(self._distances[::-1].argmin())
+        self.rest = self._tokens[place:].tolist()

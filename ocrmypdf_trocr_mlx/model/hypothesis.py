@@ -43,8 +43,9 @@ class Growing:
         self, tokens: Sequence[int], logprobs: Sequence[float], attention: np.ndarray | None
     ) -> None:
         """Append tokens as far as the text's end, with their `attention` (L, S)."""
-        count = next((i for i, t in enumerate(tokens, 1) if t in self._options.eos), len(tokens))
-        self.done = tokens[count - 1] in self._options.eos
+        ends = [tokens.index(end) for end in self._options.eos if end in tokens]
+        count = min(ends) + 1 if ends else len(tokens)
+        self.done = bool(ends)
         if self._options.loop_limit:
             count = self._before_loop(tokens[:count])
         if count >= self.room:

@@ -27,7 +27,7 @@ from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load, read_config
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.checkpoints.weights import Quantization, read_weights
 from ocrmypdf_trocr_mlx.model import cpu
-from ocrmypdf_trocr_mlx.model.draft import DraftHead, collapse
+from ocrmypdf_trocr_mlx.model.draft import DraftHead
 from ocrmypdf_trocr_mlx.model.generate import generate
 
 from .batches import IGNORED, Batch, Epochs
@@ -82,8 +82,7 @@ def draft_errors(checkpoint: Checkpoint, head: DraftHead, samples: Sequence[Samp
         pixels = mx.array(checkpoint.processor([sample.pixels]))
         (read,) = generate(checkpoint.model, pixels, dataclasses.replace(options, num_beams=1))
         said = [t for t in read.tokens if t not in options.eos]
-        frames = np.array(head.frames(checkpoint.model.encode(pixels)).argmax(axis=-1))[0]
-        drafted = [t for t in collapse(frames, options.pad) if t not in options.eos]
+        drafted = head(checkpoint.model.encode(pixels))[0]
         wrong += edit_distance(_characters(drafted), _characters(said))
         total += len(said)
     return wrong / max(1, total)
