@@ -24,7 +24,7 @@ class TrOcrOptions(BaseModel):
 
     model: Annotated[str, Field(min_length=1)] | None = None
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     min_confidence: Annotated[float, Field(ge=0, le=1)] = DEFAULT_MIN_CONFIDENCE
     beams: Annotated[int, Field(ge=1, le=16)] = 1
     diagnostics: Annotated[str, Field(min_length=1)] | None = None
@@ -50,8 +50,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--trocr-batch-size",
         metavar="LINES",
-        help="Text lines to read at once; lower it to save memory "
-        f"(default: {default['batch_size']}).",
+        help="Text lines to read at once; lower it to save memory (default: what suits the "
+        "device and the model, 32 on processors).",
     )
     group.add_argument(
         "--trocr-min-confidence",

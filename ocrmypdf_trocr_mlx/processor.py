@@ -107,7 +107,7 @@ def load_processor(
     model: str | None = None,
     *,
     device: str = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     beams: int = 1,
     min_confidence: float = DEFAULT_MIN_CONFIDENCE,
 ) -> Processor:
@@ -115,7 +115,8 @@ def load_processor(
 
     That is a folder, a file of weights in one, or a Hugging Face id, which is downloaded the
     first time; "id@revision" stays with that branch, tag or commit.  The model is loaded once
-    for each checkpoint and kept.  Lines that are read on pages with less than `min_confidence`
+    for each checkpoint and kept.  `batch_size` lines are read at once, by default as many as suit
+    the device.  Lines that are read on pages with less than `min_confidence`
     are left out.  Raises ValueError, one line, for a checkpoint or a device that cannot be used.
     """
     folder = resolve(model, download=True)

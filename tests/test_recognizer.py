@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
-from ocrmypdf_trocr_mlx.recognizer import Recognizer
+from ocrmypdf_trocr_mlx.model.config import EncoderConfig
+from ocrmypdf_trocr_mlx.recognizer import Recognizer, service
 from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcript
 from ocrmypdf_trocr_mlx.training.evaluate import edit_distance
 
@@ -105,15 +106,18 @@ def test_closing_ends_all_lanes_and_fails_what_waits(slow) -> None:
         recognizer.submit(line("too late"))
 
 
-@pytest.mark.parametrize("beams", [1, 2])
-def test_closing_ends_a_batch_between_two_steps(checkpoint: Checkpoint, beams: int) -> None:
+# Drafts of clean lines are checked in one step, beams take one for each letter.
+@pytest.mark.parametrize(("beams", "last"), [(1, 1), (2, 5)])
+def test_closing_ends_a_batch_between_two_steps(
+    checkpoint: Checkpoint, beams: int, last: int
+) -> None:
     recognizer = Recognizer(checkpoint, device="cpu", batch_size=8, beams=beams, lanes=1)
     real, steps = recognizer._transcriber, []
 
     def transcriber(images: list, between: Callable[[], None]) -> list[Transcript]:
         def step() -> None:
             steps.append(None)
-            if len(steps) == 5:
+            if len(steps) == last:
                 recognizer.close()
             between()
 
@@ -124,4 +128,13 @@ def test_closing_ends_a_batch_between_two_steps(checkpoint: Checkpoint, beams: i
     futures = [recognizer.submit(line("a line of many letters")) for _ in range(8)]
 
     assert all("closed" in str(future.exception(30)) for future in futures)
-    assert len(steps) == 5
+    assert len(steps) == last
+
+
+def test_batches_suit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    line_model = EncoderConfig(image_size=(48, 768), patch_size=(48, 8))
+    published = EncoderConfig(image_size=(384, 384), patch_size=(16, 16))
+    assert {service._suitable_batch(e) for e in (line_model, published)} == {32}
+    monkeypatch.setattr(service, "_on_cpu", lambda: False)
+    assert service._suitable_batch(line_model) == 256
+    assert service._suitable_batch(published) == 56

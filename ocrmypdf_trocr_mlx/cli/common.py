@@ -35,7 +35,12 @@ ModelOption = Annotated[
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU.")]
 BatchSizeOption = Annotated[
-    int, typer.Option(min=1, max=1024, help="Lines to read at once; fewer take less memory.")
+    int | None,
+    typer.Option(
+        min=1,
+        max=1024,
+        help="Lines to read at once, by default what suits the device; fewer take less memory.",
+    ),
 ]
 BeamsOption = Annotated[
     int, typer.Option(min=1, max=16, help="Beams of the search: more is slower, seldom better.")
@@ -73,7 +78,7 @@ def emit(text: str) -> None:
 
 
 def processor(
-    model: str | None, device: Device, batch_size: int, beams: int, min_confidence: float
+    model: str | None, device: Device, batch_size: int | None, beams: int, min_confidence: float
 ) -> Processor:
     """The API's processor; a device or a checkpoint that cannot be used ends the command."""
     from ocrmypdf_trocr_mlx.processor import load_processor

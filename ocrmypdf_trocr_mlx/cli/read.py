@@ -47,7 +47,7 @@ def read(
     dpi: common.DpiOption = 300.0,
     model: common.ModelOption = None,
     device: common.DeviceOption = "auto",
-    batch_size: common.BatchSizeOption = 32,
+    batch_size: common.BatchSizeOption = None,
     beams: common.BeamsOption = 1,
     min_confidence: common.ConfidenceOption = DEFAULT_MIN_CONFIDENCE,
 ) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from ocrmypdf_trocr_mlx import backend
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
+from ocrmypdf_trocr_mlx.model.config import EncoderConfig
 
 from .align import place_words
 from .ink import InkProfile, ink_profile
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 _WAITING_BATCHES = 16
 # More threads that compute need more memory than they save time.
 _MAX_LANES = 4
+# Lines read at once.  A GPU reads 256 small ones in little more time than 32; a batch takes about
+# a gigabyte with so many encoder states as this, of a model of base size.
+_CPU_BATCH, _MAX_GPU_BATCH, _GPU_STATES = 32, 256, 1 << 15
 # Fewer lines together are read more slowly, line by line.
 _LEAST_BATCH = 8
 # A step on a processor ends within a second or so; nobody waits longer for it.
@@ -83,20 +87,21 @@ class Recognizer:
         checkpoint: Checkpoint,
         *,
         device: str = "auto",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         beams: int = 1,
         lanes: int | None = None,
     ):
-        """`lanes`: threads that compute, None for as many as suit the device."""
+        """`lanes`: threads that compute, `batch_size`: lines each of them reads at once; None for
+        as many as suit the device."""
         self._transcriber = Transcriber(checkpoint, beams)
         self._device = device
-        self._batch_size = batch_size
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._waiting: list[_Job] = []
         self._batches: deque[list[_Job]] = deque()
         self._closed = False
         backend.prepare(device)
+        self._batch_size = batch_size or _suitable_batch(checkpoint.config.encoder)
         self._lanes = lanes or _suitable_lanes()
         backend.share_threads(self._lanes)
         self._running = self._lanes
@@ -236,8 +241,17 @@ class Recognizer:
 
 
 def _suitable_lanes() -> int:
-    on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    return min(_MAX_LANES, backend.available_cpus()) if on_cpu else 1
+    return min(_MAX_LANES, backend.available_cpus()) if _on_cpu() else 1
+
+
+def _suitable_batch(encoder: EncoderConfig) -> int:
+    if _on_cpu():
+        return _CPU_BATCH
+    return min(_MAX_GPU_BATCH, max(1, _GPU_STATES // encoder.num_states(*encoder.image_size)))
+
+
+def _on_cpu() -> bool:
+    return mx.default_device() == mx.Device(mx.cpu)
 
 
 def _serve(recognizers: list[Recognizer]) -> None:
@@ -249,12 +263,12 @@ def _serve(recognizers: list[Recognizer]) -> None:
 
 
 _open: weakref.WeakSet[Recognizer] = weakref.WeakSet()
-_shared: dict[tuple[str, str, int, int], Recognizer] = {}
+_shared: dict[tuple[str, str, int | None, int], Recognizer] = {}
 _shared_lock = threading.Lock()
 
 
 def shared(
-    name: str | None = None, device: str = "auto", batch_size: int = 32, beams: int = 1
+    name: str | None = None, device: str = "auto", batch_size: int | None = None, beams: int = 1
 ) -> Recognizer:
     """The process's recognizer for a checkpoint: "bundled" or None, a folder, or a model id.
 
