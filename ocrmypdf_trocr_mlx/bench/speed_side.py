@@ -128,13 +128,18 @@ def _torch_device(library: Any, device: str) -> str:
 def _timed(
     read: Callable[[Images], object], images: Images, batch_sizes: Sequence[int]
 ) -> dict[int, float]:
-    """Milliseconds a line for each batch size, after one batch to warm up."""
+    """Milliseconds a line for each batch size.
+
+    All batches are read once before: a GPU compiles or chooses kernels for every new shape.
+    """
     times = {}
     for size in batch_sizes:
         lines = images[:MOST_SINGLE_LINES] if size == 1 else images
-        read(lines[:size])
+        batches = list(_chunks(lines, size))
+        for batch in batches:
+            read(batch)
         start = time.perf_counter()
-        for batch in _chunks(lines, size):
+        for batch in batches:
             read(batch)
         times[size] = 1000 * (time.perf_counter() - start) / len(lines)
     return times
