@@ -240,6 +240,12 @@ def test_diagnostics_that_cannot_be_written_cost_no_page(
     assert "in-0003.png was not written: No such file" in caplog.text
 
 
+def test_a_file_in_the_place_of_the_diagnostics_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadArgsError, match=r"^--trocr-diagnostics .*/file: .*name a folder"):
+        engine.check(make_options(diagnostics=tmp_path / "file"))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -264,7 +270,7 @@ def test_values_from_the_command_line_are_converted() -> None:
 
 
 def test_a_missing_model_is_named() -> None:
-    with pytest.raises(BadArgsError, match="--trocr-model: /no/such/folder: ") as error:
+    with pytest.raises(BadArgsError, match=r"--trocr-model: name a .*: /no/such/folder: ") as error:
         engine.check(make_options(model="/no/such/folder"))
     assert "\n" not in str(error.value)
 
