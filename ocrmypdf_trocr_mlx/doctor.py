@@ -151,7 +151,10 @@ def _pdfium() -> Check:
 def _ghostscript() -> Check:
     path = shutil.which("gs")
     if path is None:
-        cure = "install ghostscript for PDF/A, or run ocrmypdf with --output-type pdf"
+        cure = (
+            "install ghostscript for --output-type pdfa; without that option OCRmyPDF makes "
+            "PDF/A by itself where it can"
+        )
         return Check("Ghostscript", "warning", "not there", cure)
     done = subprocess.run(
         [path, "--version"], capture_output=True, text=True, timeout=_SECONDS, check=True

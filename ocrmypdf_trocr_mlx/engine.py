@@ -99,7 +99,9 @@ def check(options: OcrOptions) -> None:
         try:
             Path(ours.diagnostics).mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise BadArgsError(f"--trocr-diagnostics {ours.diagnostics}: {e.strerror}") from e
+            raise BadArgsError(
+                f"--trocr-diagnostics {ours.diagnostics}: {e.strerror}: name a folder to write to"
+            ) from e
     if options.use_threads and ours.device == "gpu":
         from ocrmypdf_trocr_mlx import backend
 
@@ -140,10 +142,7 @@ def _check_model(options: TrOcrOptions, *, compute: bool) -> None:
 
     try:
         folder = resolve(options.model, download=True)
-    except CheckpointError as e:
-        raise BadArgsError(f"--trocr-model: {e}") from e
-    log.debug("TrOCR checkpoint: %s", folder)
-    try:
+        log.debug("TrOCR checkpoint: %s", folder)
         if compute:
             _computes = True
             load.check(folder)

@@ -1,17 +1,20 @@
-"""Scans, and a stand-in for the page reader: the plugin's tests are about what is around it."""
+"""Scans, and stand-ins for page reader and model: the plugin's tests are about what is around."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ocrmypdf import OcrOptions
 from PIL import Image, ImageDraw, ImageFont
 
+from ocrmypdf_trocr_mlx.options import TrOcrOptions
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 
 TEXT = (("Searchable", "text"), ("in", "two", "lines"))
@@ -42,6 +45,34 @@ class FakeReader:
 
         self.images.append(to_gray(image))
         return fixed_page(*image.size)
+
+
+class FakeRecognizer:
+    """Knows what it was made with, and whether it was closed."""
+
+    def __init__(self, *asked: object) -> None:
+        self.asked = asked
+        self.closed = threading.Event()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def fake_shared(monkeypatch: pytest.MonkeyPatch, shared: Callable[..., object]) -> None:
+    monkeypatch.setattr("ocrmypdf_trocr_mlx.recognizer.shared", shared)
+
+
+def make_options(**trocr: object) -> OcrOptions:
+    OcrOptions.register_plugin_models({"trocr": TrOcrOptions})
+    made = OcrOptions(input_file="in.pdf", output_file="out.pdf")
+    made.extra_attrs.update({f"trocr_{name}": value for name, value in trocr.items()})
+    return made
+
+
+def save(folder: Path, image: Image.Image, name: str = "000003_ocr.png", **info: object) -> Path:
+    path = folder / name
+    image.save(path, **info)
+    return path
 
 
 @pytest.fixture(autouse=True)

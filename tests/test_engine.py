@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pikepdf
 import pytest
-from conftest import TEXT, FakeReader
+from conftest import TEXT, FakeReader, FakeRecognizer, fake_shared, make_options, save
 from ocrmypdf import BadArgsError, InputFileError, OcrOptions
 from PIL import Image
 
-from ocrmypdf_trocr_mlx import _plugin, engine
+from ocrmypdf_trocr_mlx import engine
 from ocrmypdf_trocr_mlx.engine import TrOcrEngine
 from ocrmypdf_trocr_mlx.options import TrOcrOptions, get_options
 
@@ -32,19 +30,6 @@ SIDECAR = "\n".join(" ".join(line) for line in TEXT) + "\n"
 @pytest.fixture
 def options() -> OcrOptions:
     return make_options()
-
-
-def make_options(**trocr: object) -> OcrOptions:
-    OcrOptions.register_plugin_models({"trocr": TrOcrOptions})
-    made = OcrOptions(input_file="in.pdf", output_file="out.pdf")
-    made.extra_attrs.update({f"trocr_{name}": value for name, value in trocr.items()})
-    return made
-
-
-def save(folder: Path, image: Image.Image, name: str = "000003_ocr.png", **info: object) -> Path:
-    path = folder / name
-    image.save(path, **info)
-    return path
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
@@ -187,21 +172,6 @@ def test_interrupts_are_not_swallowed(
         TrOcrEngine.generate_ocr(save(tmp_path, Image.new("L", (40, 20))), options)
 
 
-class FakeRecognizer:
-    """Knows what it was asked for, and whether it was closed."""
-
-    def __init__(self, *asked: object) -> None:
-        self.asked = asked
-        self.closed = threading.Event()
-
-    def close(self) -> None:
-        self.closed.set()
-
-
-def fake_shared(monkeypatch: pytest.MonkeyPatch, shared: Callable[..., object]) -> None:
-    monkeypatch.setattr("ocrmypdf_trocr_mlx.recognizer.shared", shared)
-
-
 def test_a_model_that_does_not_load_is_an_error(
     monkeypatch: pytest.MonkeyPatch, options: OcrOptions, tmp_path: Path
 ) -> None:
@@ -223,95 +193,6 @@ def test_the_recognizer_is_chosen_by_the_options(monkeypatch: pytest.MonkeyPatch
     assert engine.recognizer(TrOcrOptions()).asked == (None, "auto", 32, 1)
     chosen = TrOcrOptions(model="folder", device="cpu", batch_size=8, beams=4)
     assert engine.recognizer(chosen).asked == ("folder", "cpu", 8, 4)
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C raises, as on a terminal; a shell's background jobs are started to ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_does_not_wait_for_pages(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    options: OcrOptions,
-    tmp_path: Path,
-) -> None:
-    made = FakeRecognizer()
-    fake_shared(monkeypatch, lambda *args: made)
-    began = threading.Event()
-
-    class Reader:
-        def read(self, image: Image.Image) -> None:
-            engine.recognizer(TrOcrOptions())
-            began.set()
-            made.closed.wait(60)
-            raise RuntimeError("the recognizer was closed")
-
-    monkeypatch.setattr(engine, "page_reader", lambda options: Reader())
-    path = save(tmp_path, Image.new("L", (40, 20)))
-
-    main = threading.get_ident()
-
-    def press_ctrl_c() -> None:
-        began.wait()
-        signal.pthread_kill(main, signal.SIGINT)
-
-    handler = signal.getsignal(signal.SIGINT)
-    threading.Thread(target=press_ctrl_c, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        _plugin.get_executor(None)(
-            use_threads=True,
-            max_workers=1,
-            progress_kwargs={},
-            task=lambda: TrOcrEngine.generate_ocr(path, options),
-            task_arguments=[()],
-        )
-
-    assert made.closed.is_set()
-    assert "could not be read" not in caplog.text  # it is no fault of the page
-    assert signal.getsignal(signal.SIGINT) is handler
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_while_a_job_starts_leaves_no_thread() -> None:
-    before = set(threading.enumerate())
-
-    def tasks() -> Iterator[tuple]:
-        yield ()
-        signal.raise_signal(signal.SIGINT)
-        yield ()
-
-    with pytest.raises(KeyboardInterrupt):
-        _plugin.get_executor(None)(
-            use_threads=True,
-            max_workers=1,
-            progress_kwargs={},
-            task=lambda: None,
-            task_arguments=tasks(),
-        )
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)
-        assert not thread.is_alive(), thread
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_only_a_running_job_changes_ctrl_c() -> None:
-    engine.stopped.set()  # by an earlier job
-    seen = []
-    _plugin.get_executor(None)(
-        use_threads=True,
-        max_workers=1,
-        progress_kwargs={},
-        task=lambda: seen.append(signal.getsignal(signal.SIGINT)),
-        task_arguments=[()],
-    )
-    assert not engine.stopped.is_set()
-    assert seen[0] is not signal.getsignal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_orientation_and_skew_come_from_the_page(
@@ -359,6 +240,12 @@ def test_diagnostics_that_cannot_be_written_cost_no_page(
     assert "in-0003.png was not written: No such file" in caplog.text
 
 
+def test_a_file_in_the_place_of_the_diagnostics_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadArgsError, match=r"^--trocr-diagnostics .*/file: .*name a folder"):
+        engine.check(make_options(diagnostics=tmp_path / "file"))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -383,7 +270,7 @@ def test_values_from_the_command_line_are_converted() -> None:
 
 
 def test_a_missing_model_is_named() -> None:
-    with pytest.raises(BadArgsError, match="--trocr-model: /no/such/folder: ") as error:
+    with pytest.raises(BadArgsError, match=r"--trocr-model: name a .*: /no/such/folder: ") as error:
         engine.check(make_options(model="/no/such/folder"))
     assert "\n" not in str(error.value)
 

@@ -334,7 +334,7 @@ def test_processes_serve_as_workers(command: str, scan: Scan, tmp_path: Path) ->
     ("args", "code", "message"),
     [
         (("--trocr-beams", "0"), ExitCode.bad_args, "--trocr-beams 0: "),
-        (("--trocr-model", "/no/such/model"), ExitCode.bad_args, "--trocr-model: /no/such/model"),
+        (("--trocr-model", "/no/such/model"), ExitCode.bad_args, "/no/such/model: no such"),
         (("-l", "ara"), ExitCode.missing_dependency, "ara"),
     ],
 )

@@ -10,8 +10,8 @@ from .weights import has_weights, weight_files
 
 BUNDLED = "bundled"
 
-# Of a model id and, after an @, a branch, a tag or a commit.
-_HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+# Of a model id and, after an @, a branch, a tag or a commit; ./model and ../model are folders.
+_HUB_ID = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 # No code, no other framework's weights, no training's states; pickles where there is nothing else.
 _SAFE = ["*.json", "*.safetensors", "*.model", "merges.txt"]
 _PICKLED = [*_SAFE, "pytorch_model*.bin"]
@@ -50,7 +50,11 @@ def _from_hub(name: str, revision: str | None, download: bool) -> Path:
         if not has_weights(folder):
             folder = _snapshot(name, revision, download, _PICKLED)
     except LocalEntryNotFoundError as e:
-        where = "could not be downloaded" if download else "is not in the local cache"
+        where = (
+            "could not be downloaded: is there a network?"
+            if download
+            else "is not in the local cache"
+        )
         raise CheckpointError(f"{what}: no such folder, and as a model id it {where}") from e
     except (OSError, ValueError) as e:
         raise CheckpointError(f"{what}: could not be fetched: {str(e).splitlines()[0]}") from e

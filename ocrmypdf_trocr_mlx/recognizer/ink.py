@@ -18,6 +18,11 @@ _THRESHOLD = 0.45
 _FAINT = 0.35
 # A row inked over so much of a long line is a rule under or through it, not text.
 _RULE = 0.7
+# A run of ink longer than this many line heights is of a rule: no letter has one.
+_RULE_LENGTH = 1.25
+# A rule with other ink in this share of its columns is drawn under or through words; with less, it
+# is a blank to be filled in, which is read.
+_BESIDE_RULE = 0.4
 # What comes in over the edge of the crop and is lower than this is of the line above or below.
 _INTRUDER = 0.4
 
@@ -60,9 +65,7 @@ def ink_profile(gray: np.ndarray) -> InkProfile:
         size = (max(1, round(width * _HEIGHT / height)), _HEIGHT)
         gray = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
     mask = _ink_mask(gray)
-    if gray.shape[1] > 5 * gray.shape[0]:
-        mask[mask.mean(axis=1) > _RULE] = False
-    mask = _without_neighbours(mask)
+    mask = _without_neighbours(_without_rules(mask))
     return InkProfile(mask.mean(axis=0), gray.shape[0], width / gray.shape[1])
 
 
@@ -76,6 +79,26 @@ def _ink_mask(gray: np.ndarray) -> np.ndarray:
         return np.zeros(gray.shape, bool)
     contrast = np.maximum(contrast, _FAINT * contrast.max())
     return gray < paper - _THRESHOLD * contrast
+
+
+def _without_rules(mask: np.ndarray) -> np.ndarray:
+    """Without rules under or through words: they fill the gaps between these."""
+    height, width = mask.shape
+    if width > 5 * height:
+        across = (mask.mean(axis=1) > _RULE).astype(np.uint8)[:, None]
+        mask = mask & ~_with_edges(across)
+    long = np.ones((1, round(_RULE_LENGTH * height) | 1), np.uint8)  # odd, or it shifts
+    rules = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, long)
+    rest = mask & ~_with_edges(rules)
+    for left, right in runs(rules.any(axis=0)):
+        if rest[:, left:right].any(axis=0).mean() < _BESIDE_RULE:
+            rest[:, left:right] = mask[:, left:right]
+    return rest
+
+
+def _with_edges(rules: np.ndarray) -> np.ndarray:
+    """And the rows around them: rules have rough edges."""
+    return cv2.dilate(rules, np.ones((5, 1), np.uint8)) > 0
 
 
 def _without_neighbours(mask: np.ndarray) -> np.ndarray:
