@@ -190,7 +190,7 @@ def test_a_model_that_does_not_load_is_an_error(
 def test_the_recognizer_is_chosen_by_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_shared(monkeypatch, FakeRecognizer)
 
-    assert engine.recognizer(TrOcrOptions()).asked == (None, "auto", 32, 1)
+    assert engine.recognizer(TrOcrOptions()).asked == (None, "auto", None, 1)
     chosen = TrOcrOptions(model="folder", device="cpu", batch_size=8, beams=4)
     assert engine.recognizer(chosen).asked == ("folder", "cpu", 8, 4)
 
