@@ -94,7 +94,11 @@ def layout(
     json_file: Json = None,
     save: Save = None,
 ) -> None:
-    """Find the lines of pages, no recogniser loaded (Tesseract's command reads all the same)."""
+    """Find the lines of pages, no recogniser loaded (Tesseract's command reads all the same).
+
+    covered: words (lines, where the truth has no words) that line boxes cover to a half; cut: those
+    in pieces; off, merged: line boxes that lie on no truth, or on lines above each other.
+    """
     from . import pages as bench
     from .engines import FINDERS, open_engines
 
