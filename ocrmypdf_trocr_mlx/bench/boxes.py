@@ -19,6 +19,14 @@ WHOLE = 0.75
 SAME_WORD = 0.5
 
 
+@dataclass(frozen=True)
+class Fragment:
+    """A word or a line of the truth, and the height of the highest on its row."""
+
+    box: Box
+    row: float
+
+
 @dataclass
 class BoxScore:
     """Counts for a page, or for several added up.
@@ -67,9 +75,13 @@ def line_score(truth: Sequence[Box], found: Sequence[Box]) -> BoxScore:
     return BoxScore(lines=len(truth), lines_found=hits)
 
 
-def fragment_score(truth: Sequence[Box], found: Sequence[Box]) -> BoxScore:
+def fragment_score(truth: Sequence[Fragment], found: Sequence[Box]) -> BoxScore:
     """What line boxes make of the truth's smallest boxes: words where it has them, else lines."""
-    shares = np.array([coverage(box, found) for box in truth])
+    shares = np.array([coverage(part.box, found, part.row) for part in truth])
+    return _fragment_score([part.box for part in truth], shares, found)
+
+
+def _fragment_score(truth: list[Box], shares: np.ndarray, found: Sequence[Box]) -> BoxScore:
     hits = shares >= COVERED
     best = _inside(_array(truth), _array(found)).max(axis=1) if hits.any() else np.zeros(len(hits))
     return BoxScore(
@@ -118,15 +130,16 @@ def word_score(truth: Sequence[Box], found: Sequence[Box]) -> BoxScore:
     )
 
 
-def coverage(truth: Box, found: Sequence[Box]) -> float:
-    """Share of a truth box under the union of those boxes that are not much higher than it.
+def coverage(truth: Box, found: Sequence[Box], row: float | None = None) -> float:
+    """Share of a truth box under the union of those boxes that hold no more than its row.
 
+    `row`: the row's height, the box's own where not given: a line is higher than its word "as".
     Counted in a grid of at most 1 pixel (or a 200th of a side) a cell.
     """
     near = [
         box
         for box in found
-        if box.height < MAX_HEIGHT * truth.height
+        if box.height < MAX_HEIGHT * max(row or 0.0, truth.height)
         and min(box.right, truth.right) > max(box.left, truth.left)
         and min(box.bottom, truth.bottom) > max(box.top, truth.top)
     ]

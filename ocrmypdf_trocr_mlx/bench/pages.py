@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .boxes import BoxScore, fragment_score, is_off, line_score, word_score
+from .boxes import BoxScore, Fragment, fragment_score, is_off, line_score, word_score
 from .engines import Engine, Found, Timed, timed
 from .report import number, percent
 from .scores import TextScore, score
@@ -60,7 +60,7 @@ def measure(page: TruthPage, timing: Timed, reading: bool, nocase: bool) -> Resu
     """Compare what was found on a page with its truth; where it was not read, only the boxes."""
     lines = [line.box for line in page.lines if line.box is not None]
     found = [line.box for line in timing.found.lines]
-    boxes = line_score(lines, found) + fragment_score(page.fragments, found)
+    boxes = line_score(lines, found) + fragment_score(fragments(page), found)
     if timing.found.words or not timing.found.lines:
         words = [word.box for word in page.words]
         boxes += word_score(words, [word.box for word in timing.found.words])
@@ -70,6 +70,17 @@ def measure(page: TruthPage, timing: Timed, reading: bool, nocase: bool) -> Resu
         text = score([line.text for line in page.lines], read, nocase)
         off = sum(len(line.text) for line in timing.found.lines if is_off(line.box, lines))
     return Result(1, text, boxes, timing.seconds, timing.cpu_seconds, off)
+
+
+def fragments(page: TruthPage) -> list[Fragment]:
+    """The smallest boxes that are known: the words of each line, or the line itself."""
+    parts: list[Fragment] = []
+    for line in page.lines:
+        boxes = [word.box for word in line.words]
+        if not boxes and line.box is not None:
+            boxes = [line.box]
+        parts += [Fragment(box, max(b.height for b in boxes)) for box in boxes]
+    return parts
 
 
 @dataclass

@@ -44,17 +44,6 @@ class TruthPage:
     def words(self) -> list[TruthWord]:
         return [word for line in self.lines for word in line.words]
 
-    @property
-    def fragments(self) -> list[Box]:
-        """The smallest boxes that are known: a line's words, or the line itself."""
-        boxes: list[Box] = []
-        for line in self.lines:
-            if line.words:
-                boxes += [word.box for word in line.words]
-            elif line.box is not None:
-                boxes.append(line.box)
-        return boxes
-
 
 def read_folder(folder: Path, limit: int | None = None) -> list[TruthPage]:
     """The pages of a folder by name; of more than `limit`, as many spread evenly over it.
