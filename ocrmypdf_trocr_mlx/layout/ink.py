@@ -111,8 +111,8 @@ def _rule_width(size: float) -> int:
     return odd(0.36 * size)
 
 
-def find_ink(gray: np.ndarray, size: float) -> Ink:
-    """Ink of a page whose letters are about `size` pixels high."""
+def find_ink(gray: np.ndarray, size: float, enlarged: float = 1.0) -> Ink:
+    """Ink of a page whose letters are about `size` pixels high, now that it was `enlarged`."""
     # Half-tone dots and 1-bit dither vanish under a blur narrower than a stroke.
     soft = cv2.GaussianBlur(gray, (0, 0), max(0.4, 0.045 * size))
     window = odd(max(15, 5 * size))
@@ -121,7 +121,7 @@ def find_ink(gray: np.ndarray, size: float) -> Ink:
         soft = cv2.GaussianBlur(gray, (0, 0), 0.12 * size)
         mask = without_specks(threshold(soft, window), size)
     dark = dark_fills(gray, size)
-    screens = find_screens(gray, mask, size)
+    screens = find_screens(gray, mask, size, enlarged)
     if dark.any():
         light = threshold(255 - soft, window)
         mask = np.where(dark > 0, light, mask)
