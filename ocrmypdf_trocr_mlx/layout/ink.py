@@ -7,7 +7,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .clutter import Mask, dotted_rules, is_speckled, level_at, odd, pictures, without_specks
+from .clutter import (
+    Mask,
+    chosen,
+    dotted_rules,
+    is_speckled,
+    level_at,
+    odd,
+    pictures,
+    without_specks,
+)
 from .screens import find_screens, read_screens
 
 
@@ -51,6 +60,8 @@ def dark_fills(gray: np.ndarray, size: float) -> Mask:
     k = odd(size * 1.1)
     dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((odd(size * 0.7), k), np.uint8))
     dark = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((k, odd(size * 1.6)), np.uint8))
+    if not cv2.hasNonZero(dark):
+        return dark
     _n, labels, stats, _ = cv2.connectedComponentsWithStats(dark)
     keep = (
         (stats[:, cv2.CC_STAT_WIDTH] > 3 * size)
@@ -61,7 +72,7 @@ def dark_fills(gray: np.ndarray, size: float) -> Mask:
         )
     )
     keep[0] = False
-    return np.where(keep[labels], 255, 0).astype(np.uint8)
+    return chosen(keep, labels)
 
 
 def ruled_lines(mask: Mask, size: float) -> Mask:
@@ -81,6 +92,8 @@ def _runs(mask: Mask, size: float) -> Mask:
     # Bridge the breaks of a worn or slightly slanted rule, but not the gaps between letters.
     joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((1, odd(0.2 * size)), np.uint8))
     runs = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    if not cv2.hasNonZero(runs):
+        return runs
     n, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
     ink = np.bincount(labels[mask > 0], minlength=n)
     area, width, height = stats[:, 4], stats[:, 2], stats[:, 3]
@@ -88,7 +101,7 @@ def _runs(mask: Mask, size: float) -> Mask:
     thick = np.clip(0.03 * width, _rule_width(size), 0.55 * size)
     keep = (ink > 0.88 * area) & (area < width * thick) & (height < thick + 0.05 * width)
     keep[0] = False
-    grown = cv2.dilate(np.where(keep[labels], 255, 0).astype(np.uint8), np.ones((3, 1), np.uint8))
+    grown = cv2.dilate(chosen(keep, labels), np.ones((3, 1), np.uint8))
     return grown & mask
 
 
@@ -97,6 +110,8 @@ def _less_strokes(runs: Mask, rest: Mask, size: float) -> Mask:
 
     A run that strokes stand on all along is the joined serifs of letters, no rule.
     """
+    if not cv2.hasNonZero(runs):
+        return runs
     stroke = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((odd(0.25 * size), 1), np.uint8))
     stroke = cv2.dilate(stroke, np.ones((2 * _rule_width(size) + 1, 1), np.uint8)) & runs
     if not stroke.any():
@@ -104,7 +119,7 @@ def _less_strokes(runs: Mask, rest: Mask, size: float) -> Mask:
     n, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
     shared = np.bincount(labels[stroke > 0], minlength=n)
     serifs = (shared > 0.3 * stats[:, 4]) & (stats[:, 2] < 5.5 * size)
-    return cv2.subtract(runs, stroke | np.where(serifs[labels], 255, 0).astype(np.uint8))
+    return cv2.subtract(runs, stroke | chosen(serifs, labels))
 
 
 def _rule_width(size: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .clutter import Mask, odd, without_specks
+from .clutter import Mask, chosen, odd, without_specks
 
 # How often ink and paper alternate from pixel to pixel, along each axis, in a screened fill.
 SCREEN = 0.16
@@ -69,7 +69,7 @@ def read_screens(
     )
     is_light = light_ink > 1.5 * dark_ink
     is_light[0] = False
-    light = np.where(is_light[labels], 255, 0).astype(np.uint8)
+    light = chosen(is_light, labels)
     where = cv2.dilate(screens, np.ones((odd(size),) * 2, np.uint8))
     ink = np.where(np.where(light > 0, lift, depth) > 0, 255, 0).astype(np.uint8)
     # Letters beside a screen stand on paper: what is ink there is known already.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .clutter import Mask, odd
+from .clutter import Mask, chosen, odd
 from .scale import resize
 
 # Letters much larger than the page's usual ones are handled on the page reduced 2, 4, 8 times.
@@ -69,7 +69,7 @@ def find_segments(mask: Mask, size: float) -> list[Segment]:
     for k in range(LEVELS):
         members = level == k
         if members.any():
-            segments += _segments_of(np.where(members[labels], 255, 0).astype(np.uint8), size, k)
+            segments += _segments_of(chosen(members, labels), size, k)
     return segments
 
 
