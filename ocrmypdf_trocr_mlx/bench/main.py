@@ -109,6 +109,31 @@ def layout(
 
 
 @app.command()
+def columns(
+    count: Annotated[int, typer.Option("--pages", min=1, metavar="N", help="Pages.")] = 9,
+    engines: Engines = None,
+    model: Model = None,
+    device: Device = "auto",
+    language: Language = "eng",
+    json_file: Json = None,
+) -> None:
+    """Read rendered pages in two columns: their plain CER tells whether the order is right."""
+    import tempfile
+
+    from . import columns as rendered
+    from . import pages as bench
+    from .engines import READERS, open_engines
+
+    opened = open_engines(READERS, engines or [], _settings(model, device, language))
+    with tempfile.TemporaryDirectory(prefix="trocr-columns-") as name:
+        folder = Path(name, "two columns")
+        folder.mkdir()
+        rendered.write_pages(folder, count)
+        results = bench.run([folder], opened)
+    _report([*bench.READING, *bench.FINDING], results.reading_rows(), results.to_json(), json_file)
+
+
+@app.command()
 def lines(
     source: Annotated[Path, typer.Argument(help="Lines with their text, as finetune takes them.")],
     limit: Annotated[
