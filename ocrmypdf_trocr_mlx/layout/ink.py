@@ -52,7 +52,10 @@ def threshold(gray: np.ndarray, window: int) -> Mask:
 
 
 def dark_fills(gray: np.ndarray, size: float) -> Mask:
-    """Areas filled dark enough to carry light text: at least a line high and three wide."""
+    """Areas filled dark enough to carry light text: three letters wide, higher than a line of text.
+
+    Bold letters that run together are as dark, but no higher than they are.
+    """
     paper = level_at(gray, 0.9)
     # A closing-like blur first: halftone fills are dark only on average.
     level = cv2.blur(gray, (odd(size * 0.6),) * 2)
@@ -65,7 +68,7 @@ def dark_fills(gray: np.ndarray, size: float) -> Mask:
     _n, labels, stats, _ = cv2.connectedComponentsWithStats(dark)
     keep = (
         (stats[:, cv2.CC_STAT_WIDTH] > 3 * size)
-        & (stats[:, cv2.CC_STAT_HEIGHT] > 1.2 * size)
+        & (stats[:, cv2.CC_STAT_HEIGHT] > 1.7 * size)
         & (
             stats[:, cv2.CC_STAT_AREA]
             > 0.5 * stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT]
