@@ -40,9 +40,12 @@ def is_doubtful(reading: Reading, size: float, usual_size: float, floor: float) 
 
 
 def _is_ornament(text: str) -> bool:
-    """Three or more marks without a letter or digit: a rule, a border, a row of dots."""
+    """Three or more marks of one or two kinds, no letter or digit: a rule, a border, dots.
+
+    Marks of three kinds are a key to a table's signs, such as +/-/*.
+    """
     marks = text.replace(" ", "")
-    return len(marks) > _SHORT and not any(c.isalnum() for c in marks)
+    return len(marks) > _SHORT and len(set(marks)) < 3 and not any(c.isalnum() for c in marks)
 
 
 def _is_loop(reading: Reading) -> bool:

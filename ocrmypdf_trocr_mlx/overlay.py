@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ocrmypdf_trocr_mlx import viewer
+from ocrmypdf_trocr_mlx.layout.stages import draw_stages
 from ocrmypdf_trocr_mlx.reader import to_gray
 from ocrmypdf_trocr_mlx.result import Page
 
@@ -15,8 +18,18 @@ _MAX_SIDE = 2500  # an overlay is looked at on a screen
 
 
 def save(image: Image.Image, page: Page, path: Path) -> None:
-    """Write `draw(image, page)` to `path`."""
+    """Write `draw(image, page)` to `path`, beside it the layout's stages and a page to view all.
+
+    For NAME.png these are NAME.ink.png, NAME.lines.png and NAME.html.
+    """
     draw(image, page).save(path)
+    stages = {}
+    for name, picture in draw_stages(to_gray(image)).items():
+        stage = path.with_suffix(f".{name}.png")
+        Image.fromarray(picture[:, :, ::-1]).save(stage)
+        stages[name] = quote(stage.name)
+    content = viewer.html(image, page, path.stem, stages)
+    path.with_suffix(".html").write_text(content, encoding="utf-8")
 
 
 def draw(image: Image.Image, page: Page) -> Image.Image:

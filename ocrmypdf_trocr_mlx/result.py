@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ocrmypdf_trocr_mlx.hyphens import flowing
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -130,6 +132,12 @@ class Page:
         """Plain text: a line each, an empty line between paragraphs."""
         paragraphs = (p for b in self.blocks for p in b.paragraphs)
         return "\n\n".join("\n".join(line.text for line in p.lines) for p in paragraphs)
+
+    @property
+    def flowing_text(self) -> str:
+        """Plain text: a line for each paragraph, words parted at line ends put together."""
+        paragraphs = (p for b in self.blocks for p in b.paragraphs)
+        return flowing([[line.text for line in p.lines] for p in paragraphs])
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists, ready for json."""

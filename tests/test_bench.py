@@ -74,6 +74,23 @@ def test_line_recall():
     assert boxes.line_score([], found).line_recall is None
 
 
+def test_what_lines_make_of_words():
+    words = [Box(0, 0, 40, 10), Box(60, 0, 100, 10), Box(0, 12, 40, 22), Box(60, 12, 100, 22)]
+    words = [boxes.Fragment(box, box.height) for box in words]
+    rows = [Box(0, 0, 100, 10), Box(0, 12, 100, 22)]
+    s = boxes.fragment_score(words, rows)
+    assert (s.fragment_recall, s.cut, s.boxes, s.off, s.merged) == (1.0, 0, 2, 0, 0)
+    s = boxes.fragment_score(words, [Box(0, 0, 20, 10), Box(20, 0, 100, 10), Box(0, 40, 9, 50)])
+    assert (s.fragment_recall, s.cut, s.boxes, s.off, s.merged) == (0.5, 1, 3, 1, 0)
+    s = boxes.fragment_score(words, [Box(0, 0, 40, 22), Box(60, 0, 100, 10)])
+    assert (s.fragment_recall, s.merged) == (0.25, 1)  # two lines in one box: neither is found
+    low = Box(0, 4, 10, 8)  # "as" beside "Highest"
+    assert boxes.fragment_score([boxes.Fragment(low, 4)], rows).fragment_recall == 0.0
+    assert boxes.fragment_score([boxes.Fragment(low, 10)], rows).fragment_recall == 1.0
+    s = boxes.fragment_score(words, [])
+    assert (s.fragment_recall, s.boxes) == (0.0, 0)
+
+
 def test_lines_off_the_truth():
     line = [Box(0, 0, 100, 10)]
     assert boxes.is_off(Box(0, 20, 100, 30), line)

@@ -24,6 +24,8 @@ def reading(text: str, confidence: float) -> Reading:
         ("footnote text", 0.6, 6, True),
         ("- - - -", 0.99, 20, True),
         ("*****", 0.99, 20, True),
+        ("-.-.-", 0.99, 20, True),
+        ("++/--/**", 0.89, 20, False),
         ("-", 0.99, 20, False),
         ("(1)", 0.99, 20, False),
         ("ma ma ma ma ma", 0.99, 20, True),

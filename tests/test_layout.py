@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout, find_page_skew
 
@@ -148,9 +149,10 @@ def noise(shape: tuple[int, int]) -> np.ndarray:
         np.full((3000, 2000), 255, np.uint8),
         np.zeros((3000, 2000), np.uint8),
         np.full((40, 30000), 255, np.uint8),
+        np.full((30000, 40), 255, np.uint8),
         np.tile(np.arange(256, dtype=np.uint8), (600, 4)),
     ],
-    ids=["one pixel", "blank", "black", "long", "gradient"],
+    ids=["one pixel", "blank", "black", "long", "tall", "gradient"],
 )
 def test_pages_without_text(gray: np.ndarray) -> None:
     assert parts_of(find_layout(gray)) == []
@@ -161,6 +163,41 @@ def test_noise_ends_in_bounded_time() -> None:
     start = time.process_time()
     assert len(parts_of(find_layout(noise((2000, 1500))))) < 2000
     assert time.process_time() - start < 30
+
+
+def photograph(width: int, height: int) -> np.ndarray:
+    """Soft shapes of all sizes and tones, with grain, and no paper."""
+    rng = np.random.default_rng(1)
+    image, draw = page(width, height, 110)
+    for reach in (900, 400, 200, 100, 50, 25):
+        for _ in range(40):
+            x, y = rng.integers(0, width), rng.integers(0, height)
+            w, h = rng.integers(reach // 3, reach, 2)
+            draw.ellipse((x, y, x + w, y + h), fill=int(rng.integers(20, 230)))
+    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(4)), np.float64)
+    return (soft + rng.normal(0, 5, soft.shape)).clip(0, 255).astype(np.uint8)
+
+
+def test_a_photograph_ends_in_bounded_time_with_little_to_read() -> None:
+    start = time.process_time()
+    assert len(parts_of(find_layout(photograph(1500, 2000)))) < 60
+    assert time.process_time() - start < 10
+
+
+def test_a_page_of_250_megapixels_is_read_in_bounded_time_and_memory() -> None:
+    image, draw = page(15811, 15811)
+    boxes = [put(draw, 1000, 1000 + 700 * i, text_of(i, 8), 300) for i in range(12)]
+    gray = np.asarray(image)
+    tracemalloc.start()
+    start = time.process_time()
+    parts = parts_of(find_layout(gray))
+    assert time.process_time() - start < 20
+    _, peak = tracemalloc.get_traced_memory()  # numpy's arrays, OpenCV's among them
+    tracemalloc.stop()
+    assert peak < 2 * gray.nbytes
+    assert len(parts) == len(boxes)
+    for part, box in zip(parts, boxes, strict=True):
+        assert_on(part, box, 40)
 
 
 @pytest.mark.parametrize(("turn", "index"), [(90, 0), (270, 1)], ids=["up", "down"])

@@ -13,20 +13,38 @@ from ocrmypdf_trocr_mlx.result import Box
 COVERED = 0.5
 # A line box so much higher than the truth's holds several lines: it finds none of them.
 MAX_HEIGHT = 2.2
+# A fragment is cut where its best single line box covers less than this of what all cover.
+WHOLE = 0.75
 # A word is found where a word box agrees with its box as far as this.
 SAME_WORD = 0.5
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A word or a line of the truth, and the height of the highest on its row."""
+
+    box: Box
+    row: float
 
 
 @dataclass
 class BoxScore:
     """Counts for a page, or for several added up.
 
+    `fragments`: the truth's smallest boxes; `cut`: those found, but in pieces; `boxes`: line boxes
+    found, of which `off` lie on no truth and `merged` hold fragments that stand above each other.
     `overlap`: the intersection over union of each truth word with the word box that agrees
     best, added up.
     """
 
     lines: int = 0
     lines_found: int = 0
+    fragments: int = 0
+    fragments_found: int = 0
+    cut: int = 0
+    boxes: int = 0
+    off: int = 0
+    merged: int = 0
     words: int = 0
     words_found: int = 0
     overlap: float = 0.0
@@ -37,6 +55,10 @@ class BoxScore:
     @property
     def line_recall(self) -> float | None:
         return self.lines_found / self.lines if self.lines else None
+
+    @property
+    def fragment_recall(self) -> float | None:
+        return self.fragments_found / self.fragments if self.fragments else None
 
     @property
     def word_recall(self) -> float | None:
@@ -51,6 +73,40 @@ def line_score(truth: Sequence[Box], found: Sequence[Box]) -> BoxScore:
     """Truth lines (or fragments) that line boxes of no more than a line's height cover."""
     hits = sum(coverage(box, found) >= COVERED for box in truth)
     return BoxScore(lines=len(truth), lines_found=hits)
+
+
+def fragment_score(truth: Sequence[Fragment], found: Sequence[Box]) -> BoxScore:
+    """What line boxes make of the truth's smallest boxes: words where it has them, else lines."""
+    shares = np.array([coverage(part.box, found, part.row) for part in truth])
+    return _fragment_score([part.box for part in truth], shares, found)
+
+
+def _fragment_score(truth: list[Box], shares: np.ndarray, found: Sequence[Box]) -> BoxScore:
+    hits = shares >= COVERED
+    best = _inside(_array(truth), _array(found)).max(axis=1) if hits.any() else np.zeros(len(hits))
+    return BoxScore(
+        fragments=len(truth),
+        fragments_found=int(hits.sum()),
+        cut=int((best < WHOLE * shares)[hits].sum()),
+        boxes=len(found),
+        off=sum(is_off(box, truth) for box in found),
+        merged=_merged(truth, found),
+    )
+
+
+def _merged(truth: Sequence[Box], found: Sequence[Box]) -> int:
+    """How many boxes hold most of two truth boxes, one of which is above the other."""
+    if not truth or not found:
+        return 0
+    boxes = _array(truth)
+    held = _inside(boxes, _array(found)) >= COVERED
+    count = 0
+    for column in held.T:
+        x0, y0, x1, y1 = boxes[column].T
+        beside = np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)
+        above = np.subtract.outer(y0, y1) > -0.2 * np.minimum.outer(y1 - y0, y1 - y0)
+        count += bool((above & (beside > 0.3 * np.minimum.outer(x1 - x0, x1 - x0))).any())
+    return count
 
 
 def is_off(box: Box, truth: Sequence[Box]) -> bool:
@@ -74,15 +130,16 @@ def word_score(truth: Sequence[Box], found: Sequence[Box]) -> BoxScore:
     )
 
 
-def coverage(truth: Box, found: Sequence[Box]) -> float:
-    """Share of a truth box under the union of those boxes that are not much higher than it.
+def coverage(truth: Box, found: Sequence[Box], row: float | None = None) -> float:
+    """Share of a truth box under the union of those boxes that hold no more than its row.
 
+    `row`: the row's height, the box's own where not given: a line is higher than its word "as".
     Counted in a grid of at most 1 pixel (or a 200th of a side) a cell.
     """
     near = [
         box
         for box in found
-        if box.height < MAX_HEIGHT * truth.height
+        if box.height < MAX_HEIGHT * max(row or 0.0, truth.height)
         and min(box.right, truth.right) > max(box.left, truth.left)
         and min(box.bottom, truth.bottom) > max(box.top, truth.top)
     ]
@@ -102,11 +159,22 @@ def _array(boxes: Sequence[Box]) -> np.ndarray:
     return np.array([(b.left, b.top, b.right, b.bottom) for b in boxes], float)
 
 
-def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union, (len(a), len(b)), of boxes (n, 4)."""
+def _inside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Share of each box of a (n, 4) that lies in each of b (m, 4): (n, m)."""
+    area = (a[:, 2:] - a[:, :2]).prod(axis=1)
+    return _common(a, b) / np.maximum(area, 1e-9)[:, None]
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Area that each box of a (n, 4) shares with each of b (m, 4)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=2))
+
+
+def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union, (len(a), len(b)), of boxes (n, 4)."""
+    common = _common(a, b)
     area_a, area_b = ((v[:, 2:] - v[:, :2]).prod(axis=1) for v in (a, b))
     union = area_a[:, None] + area_b[None, :] - common
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)

@@ -95,7 +95,11 @@ def layout(
     json_file: Json = None,
     save: Save = None,
 ) -> None:
-    """Find the lines of pages, no recogniser loaded (Tesseract's command reads all the same)."""
+    """Find the lines of pages, no recogniser loaded (Tesseract's command reads all the same).
+
+    covered: words (lines, where the truth has no words) that line boxes cover to a half; cut: those
+    in pieces; off, merged: line boxes that lie on no truth, or on lines above each other.
+    """
     from . import pages as bench
     from .engines import FINDERS, open_engines
 
@@ -103,6 +107,31 @@ def layout(
     results = bench.run(folders, opened, limit, reading=False, save=save)
     headers = [*bench.READING[:3], *bench.FINDING]
     _report(headers, results.finding_rows(), results.to_json(), json_file)
+
+
+@app.command(epilog="Example:  trocr-mlx score columns --pages 3 --engine trocr")
+def columns(
+    count: Annotated[int, typer.Option("--pages", min=1, metavar="N", help="Pages.")] = 9,
+    engines: Engines = None,
+    model: Model = None,
+    device: Device = "auto",
+    language: Language = "eng",
+    json_file: Json = None,
+) -> None:
+    """Read rendered pages in two columns: their plain CER tells whether the order is right."""
+    import tempfile
+
+    from . import columns as rendered
+    from . import pages as bench
+    from .engines import READERS, open_engines
+
+    opened = open_engines(READERS, engines or [], _settings(model, device, language))
+    with tempfile.TemporaryDirectory(prefix="trocr-columns-") as name:
+        folder = Path(name, "two columns")
+        folder.mkdir()
+        rendered.write_pages(folder, count)
+        results = bench.run([folder], opened)
+    _report([*bench.READING, *bench.FINDING], results.reading_rows(), results.to_json(), json_file)
 
 
 @app.command(epilog="Example:  trocr-mlx score lines lines.tar --limit 100")

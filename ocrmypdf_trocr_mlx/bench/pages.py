@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .boxes import BoxScore, is_off, line_score, word_score
+from .boxes import BoxScore, Fragment, fragment_score, is_off, line_score, word_score
 from .engines import Engine, Found, Timed, timed
 from .report import number, percent
 from .scores import TextScore, score
@@ -17,7 +17,17 @@ from .truth import TruthPage, read_folder
 log = logging.getLogger(__name__)
 
 READING = ("set", "engine", "pages", "fCER %", "CER %", "F1 %", "off truth %")
-FINDING = ("lines %", "words %", "word IoU", "s/page", "CPU s/page")
+FINDING = (
+    "covered %",
+    "cut %",
+    "off %",
+    "merged %",
+    "lines %",
+    "words %",
+    "word IoU",
+    "s/page",
+    "CPU s/page",
+)
 
 
 @dataclass
@@ -49,7 +59,8 @@ class Result:
 def measure(page: TruthPage, timing: Timed, reading: bool, nocase: bool) -> Result:
     """Compare what was found on a page with its truth; where it was not read, only the boxes."""
     lines = [line.box for line in page.lines if line.box is not None]
-    boxes = line_score(lines, [line.box for line in timing.found.lines])
+    found = [line.box for line in timing.found.lines]
+    boxes = line_score(lines, found) + fragment_score(fragments(page), found)
     if timing.found.words or not timing.found.lines:
         words = [word.box for word in page.words]
         boxes += word_score(words, [word.box for word in timing.found.words])
@@ -59,6 +70,17 @@ def measure(page: TruthPage, timing: Timed, reading: bool, nocase: bool) -> Resu
         text = score([line.text for line in page.lines], read, nocase)
         off = sum(len(line.text) for line in timing.found.lines if is_off(line.box, lines))
     return Result(1, text, boxes, timing.seconds, timing.cpu_seconds, off)
+
+
+def fragments(page: TruthPage) -> list[Fragment]:
+    """The smallest boxes that are known: the words of each line, or the line itself."""
+    parts: list[Fragment] = []
+    for line in page.lines:
+        boxes = [word.box for word in line.words]
+        if not boxes and line.box is not None:
+            boxes = [line.box]
+        parts += [Fragment(box, max(b.height for b in boxes)) for box in boxes]
+    return parts
 
 
 @dataclass
@@ -98,6 +120,10 @@ def _reading(result: Result) -> list[str]:
 def _finding(result: Result) -> list[str]:
     boxes = result.boxes
     return [
+        percent(boxes.fragment_recall),
+        percent(boxes.cut / max(1, boxes.fragments)),
+        percent(boxes.off / max(1, boxes.boxes)),
+        percent(boxes.merged / max(1, boxes.boxes)),
         percent(boxes.line_recall),
         percent(boxes.word_recall),
         number(boxes.mean_overlap),

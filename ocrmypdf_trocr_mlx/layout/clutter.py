@@ -13,6 +13,13 @@ def odd(x: float) -> int:
     return 2 * int(max(x, 0) / 2) + 1
 
 
+def chosen(keep: np.ndarray, labels: np.ndarray) -> Mask:
+    """The mask of the components, labelled in (H, W), for which `keep` (n,) is true."""
+    if not keep.any():
+        return np.zeros(labels.shape, np.uint8)
+    return np.asarray(np.where(keep, 255, 0).astype(np.uint8)[labels])
+
+
 def level_at(gray: np.ndarray, share: float) -> float:
     """The grey level below which a share of the pixels, uint8, lies."""
     counts = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel()
@@ -43,8 +50,7 @@ def pictures(gray: np.ndarray, size: float) -> Mask:
         # A fill with light text in it has one ground.
         within = small[(labels == i) & (small < paper - 35)].astype(np.int16)
         keep[i] = (np.abs(within - np.median(within)) < 16).mean() < 0.6
-    found = np.where(keep[labels], 255, 0).astype(np.uint8)
-    return cv2.resize(found, gray.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(chosen(keep, labels), gray.shape[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def is_speckled(mask: Mask, size: float) -> bool:
@@ -59,7 +65,7 @@ def without_specks(mask: Mask, size: float) -> Mask:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     speck = np.maximum(stats[:, 2], stats[:, 3]) < 0.45 * size
     speck[0] = False
-    specks = np.where(speck[labels], 255, 0).astype(np.uint8)
+    specks = chosen(speck, labels)
     window = (odd(3 * size),) * 2
     crowd = cv2.boxFilter(specks, cv2.CV_32F, window)
     letters = cv2.boxFilter(cv2.subtract(mask, specks), cv2.CV_32F, window)
@@ -73,7 +79,7 @@ def dotted_rules(mask: Mask, size: float) -> Mask:
     tiny = np.minimum(width, height) < 0.3 * size
     tiny &= np.maximum(width, height) < 1.2 * size
     tiny[0] = False
-    dots = np.where(tiny[labels], 255, 0).astype(np.uint8)
+    dots = chosen(tiny, labels)
     letters = cv2.subtract(mask, dots)
     out = np.zeros_like(mask)
     for across in (True, False):
@@ -81,7 +87,9 @@ def dotted_rules(mask: Mask, size: float) -> Mask:
         kernel = np.ones((1, odd(0.9 * size)), np.uint8)
         runs = cv2.morphologyEx(d, cv2.MORPH_CLOSE, kernel)
         runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, odd(5 * size)), np.uint8))
-        if across and runs.any():
+        if not cv2.hasNonZero(runs):
+            continue
+        if across:
             runs = _unattached(runs, letters, size)
         # The rest of each dot, above and below the run.
         runs = cv2.dilate(runs, np.ones((odd(0.3 * size), odd(size)), np.uint8)) & d
@@ -100,4 +108,4 @@ def _unattached(runs: Mask, letters: Mask, size: float) -> Mask:
             left = letters[rows, max(0, x - reach) : x]
             right = letters[rows, x + w : x + w + reach]
             keep[i] = not (left.any() or right.any())
-    return np.where(keep[labels], 255, 0).astype(np.uint8)
+    return chosen(keep, labels)

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .clutter import Mask, dotted_rules, is_speckled, level_at, odd, pictures, without_specks
+from .clutter import (
+    Mask,
+    chosen,
+    dotted_rules,
+    is_speckled,
+    level_at,
+    odd,
+    pictures,
+    without_specks,
+)
 from .screens import find_screens, read_screens
 
 
@@ -43,7 +52,10 @@ def threshold(gray: np.ndarray, window: int) -> Mask:
 
 
 def dark_fills(gray: np.ndarray, size: float) -> Mask:
-    """Areas filled dark enough to carry light text: at least a line high and three wide."""
+    """Areas filled dark enough to carry light text: three letters wide, higher than a line of text.
+
+    Bold letters that run together are as dark, but no higher than they are.
+    """
     paper = level_at(gray, 0.9)
     # A closing-like blur first: halftone fills are dark only on average.
     level = cv2.blur(gray, (odd(size * 0.6),) * 2)
@@ -51,17 +63,19 @@ def dark_fills(gray: np.ndarray, size: float) -> Mask:
     k = odd(size * 1.1)
     dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((odd(size * 0.7), k), np.uint8))
     dark = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((k, odd(size * 1.6)), np.uint8))
+    if not cv2.hasNonZero(dark):
+        return dark
     _n, labels, stats, _ = cv2.connectedComponentsWithStats(dark)
     keep = (
         (stats[:, cv2.CC_STAT_WIDTH] > 3 * size)
-        & (stats[:, cv2.CC_STAT_HEIGHT] > 1.2 * size)
+        & (stats[:, cv2.CC_STAT_HEIGHT] > 1.7 * size)
         & (
             stats[:, cv2.CC_STAT_AREA]
             > 0.5 * stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT]
         )
     )
     keep[0] = False
-    return np.where(keep[labels], 255, 0).astype(np.uint8)
+    return chosen(keep, labels)
 
 
 def ruled_lines(mask: Mask, size: float) -> Mask:
@@ -81,6 +95,8 @@ def _runs(mask: Mask, size: float) -> Mask:
     # Bridge the breaks of a worn or slightly slanted rule, but not the gaps between letters.
     joined = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((1, odd(0.2 * size)), np.uint8))
     runs = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    if not cv2.hasNonZero(runs):
+        return runs
     n, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
     ink = np.bincount(labels[mask > 0], minlength=n)
     area, width, height = stats[:, 4], stats[:, 2], stats[:, 3]
@@ -88,7 +104,7 @@ def _runs(mask: Mask, size: float) -> Mask:
     thick = np.clip(0.03 * width, _rule_width(size), 0.55 * size)
     keep = (ink > 0.88 * area) & (area < width * thick) & (height < thick + 0.05 * width)
     keep[0] = False
-    grown = cv2.dilate(np.where(keep[labels], 255, 0).astype(np.uint8), np.ones((3, 1), np.uint8))
+    grown = cv2.dilate(chosen(keep, labels), np.ones((3, 1), np.uint8))
     return grown & mask
 
 
@@ -97,6 +113,8 @@ def _less_strokes(runs: Mask, rest: Mask, size: float) -> Mask:
 
     A run that strokes stand on all along is the joined serifs of letters, no rule.
     """
+    if not cv2.hasNonZero(runs):
+        return runs
     stroke = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((odd(0.25 * size), 1), np.uint8))
     stroke = cv2.dilate(stroke, np.ones((2 * _rule_width(size) + 1, 1), np.uint8)) & runs
     if not stroke.any():
@@ -104,15 +122,15 @@ def _less_strokes(runs: Mask, rest: Mask, size: float) -> Mask:
     n, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
     shared = np.bincount(labels[stroke > 0], minlength=n)
     serifs = (shared > 0.3 * stats[:, 4]) & (stats[:, 2] < 5.5 * size)
-    return cv2.subtract(runs, stroke | np.where(serifs[labels], 255, 0).astype(np.uint8))
+    return cv2.subtract(runs, stroke | chosen(serifs, labels))
 
 
 def _rule_width(size: float) -> int:
     return odd(0.36 * size)
 
 
-def find_ink(gray: np.ndarray, size: float) -> Ink:
-    """Ink of a page whose letters are about `size` pixels high."""
+def find_ink(gray: np.ndarray, size: float, enlarged: float = 1.0) -> Ink:
+    """Ink of a page whose letters are about `size` pixels high, now that it was `enlarged`."""
     # Half-tone dots and 1-bit dither vanish under a blur narrower than a stroke.
     soft = cv2.GaussianBlur(gray, (0, 0), max(0.4, 0.045 * size))
     window = odd(max(15, 5 * size))
@@ -121,7 +139,7 @@ def find_ink(gray: np.ndarray, size: float) -> Ink:
         soft = cv2.GaussianBlur(gray, (0, 0), 0.12 * size)
         mask = without_specks(threshold(soft, window), size)
     dark = dark_fills(gray, size)
-    screens = find_screens(gray, mask, size)
+    screens = find_screens(gray, mask, size, enlarged)
     if dark.any():
         light = threshold(255 - soft, window)
         mask = np.where(dark > 0, light, mask)

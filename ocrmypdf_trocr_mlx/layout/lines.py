@@ -13,6 +13,9 @@ from .segments import Segment, quantile
 # WIDE a gap is a gutter only if gaps above and below continue it.
 WIDE, NARROW = 2.3, 0.9
 GUTTER_ROWS = 4
+# So many where the gaps are no wider than their lines' spaces, as between tight columns; in
+# typescript spaces stand above each other on fewer.
+TIGHT_ROWS = 8
 
 
 @dataclass
@@ -116,35 +119,76 @@ def _ruled(rules: Mask, left: float, right: float, y: int) -> bool:
     return bool(window.size) and bool((window > 0).all(axis=0).any())
 
 
-def _gaps(run: Segment) -> list[tuple[float, float, int]]:
-    """(x0, x1, index of the first char after) of the wide gaps of a run."""
+@dataclass
+class _Gap:
+    """A wide gap of a run: from x0 to x1 at height y, before its char `index`.
+
+    `clear`: it is wider than the run's spaces.  An `index` of 0 is the gap between two runs.
+    """
+
+    x0: float
+    x1: float
+    y: float
+    size: float
+    run: int
+    index: int
+    clear: bool
+
+
+def _gaps(number: int, run: Segment) -> list[_Gap]:
+    """The gaps of a run wide enough for a gutter."""
     ends = np.maximum.accumulate(run.chars[:-1, 2])
     starts = run.chars[1:, 0]
     width = starts - ends
     spaces = width[width > 0.35 * run.size]
     # A gutter is wider than its line's spaces; typewritten spaces all line up.
     usual = quantile(spaces) if len(spaces) > 2 else 0.0
-    wide = np.flatnonzero(width > max(NARROW * run.size, 1.5 * usual))
-    return [(float(ends[i]), float(starts[i]), int(i) + 1) for i in wide]
+    y = quantile(run.letters[:, 3])
+    clear = width > 1.5 * usual
+    return [
+        _Gap(float(ends[i]), float(starts[i]), y, run.size, number, int(i) + 1, bool(clear[i]))
+        for i in np.flatnonzero(width > NARROW * run.size)
+    ]
+
+
+def _gaps_between(runs: list[Segment]) -> list[_Gap]:
+    """The gaps from runs to what follows on their rows: gutters go on through them."""
+    left = np.array([run.left for run in runs])
+    y = np.array([quantile(run.letters[:, 3]) for run in runs])
+    gaps = []
+    for r, run in enumerate(runs):
+        row = (np.abs(y - y[r]) < 0.5 * run.size) & (left > run.right + NARROW * run.size)
+        if row.any():
+            gaps.append(
+                _Gap(float(run.right), float(left[row].min()), float(y[r]), run.size, r, 0, True)
+            )
+    return gaps
 
 
 def _cut_at_gutters(runs: list[Segment]) -> list[Segment]:
     """Runs cut at gaps that are wide, or part of a gutter through neighbouring runs."""
-    found = []  # x0, x1, y, size, run, index
-    for r, run in enumerate(runs):
-        y = quantile(run.letters[:, 3])
-        found += [(x0, x1, y, run.size, r, i) for x0, x1, i in _gaps(run)]
-    found.sort(key=lambda g: g[2])
-    down, up = _chain(found, 1), _chain(found[::-1], -1)[::-1]
-    cuts: dict[int, list[int]] = {}
-    for g, d, u in zip(found, down, up, strict=True):
-        if g[1] - g[0] > WIDE * g[3] or d + u - 1 >= GUTTER_ROWS:
-            cuts.setdefault(g[4], []).append(g[5])
+    found = [gap for r, run in enumerate(runs) for gap in _gaps(r, run)]
+    clear = [gap for gap in found if gap.clear]
+    between = _gaps_between(runs)
+    gutters = _gutters(clear, GUTTER_ROWS) + _gutters(found + between, TIGHT_ROWS)
+    wide = [gap for gap in clear if gap.x1 - gap.x0 > WIDE * gap.size]
+    cuts: dict[int, set[int]] = {}
+    for gap in gutters + wide:
+        if not gap.index:
+            continue
+        cuts.setdefault(gap.run, set()).add(gap.index)
     parts = []
     for r, run in enumerate(runs):
-        for chars in np.split(run.chars, sorted(cuts.get(r, []))):
+        for chars in np.split(run.chars, sorted(cuts.get(r, ()))):
             parts.append(Segment(chars, run.area * len(chars) / len(run.chars)))
     return parts
+
+
+def _gutters(gaps: list[_Gap], rows: int) -> list[_Gap]:
+    """Those gaps that lie in a strip free through so many rows."""
+    gaps = sorted(gaps, key=lambda gap: gap.y)
+    down, up = _chain(gaps, 1), _chain(gaps[::-1], -1)[::-1]
+    return [gap for gap, d, u in zip(gaps, down, up, strict=True) if d + u - 1 >= rows]
 
 
 def _without_stray_dots(part: Segment) -> Segment:
@@ -160,19 +204,19 @@ def _without_stray_dots(part: Segment) -> Segment:
     return part if len(kept) == len(chars) else Segment(kept, part.area)
 
 
-def _chain(gaps: list[tuple], direction: int) -> list[int]:
+def _chain(gaps: list[_Gap], direction: int) -> list[int]:
     """How many gaps above (direction 1) or below (-1) each gap continue one another in it."""
     strips: list[tuple[float, float, int]] = []
-    for k, (x0, x1, y, size, run, _) in enumerate(gaps):
-        best = (x0, x1, 1)
+    for k, gap in enumerate(gaps):
+        best = (gap.x0, gap.x1, 1)
         for m in range(k - 1, -1, -1):
-            _, _, y2, _size2, run2, _ = gaps[m]
-            if direction * (y - y2) > 4.0 * size:
+            step = direction * (gap.y - gaps[m].y)
+            if step > 4.0 * gap.size:
                 break
             s0, s1, count = strips[m]
-            strip = (max(x0, s0), min(x1, s1), count + 1)
-            near = direction * (y - y2) > 0.8 * size and run != run2
-            if near and strip[1] - strip[0] > NARROW * size and strip[2] > best[2]:
+            strip = (max(gap.x0, s0), min(gap.x1, s1), count + 1)
+            near = step > 0.8 * gap.size and gap.run != gaps[m].run
+            if near and strip[1] - strip[0] > NARROW * gap.size and strip[2] > best[2]:
                 best = strip
         strips.append(best)
     return [s[2] for s in strips]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .clutter import level_at, odd
-from .ink import find_ink
+from .ink import Ink, find_ink
 from .lines import TextLine, find_text_lines
 from .order import reading_order
 from .scale import find_scale, resize
@@ -64,27 +64,51 @@ class PageLayout:
         ]
 
 
+@dataclass
+class Sheet:
+    """A page made upright, dark on light: uint8 (H, W), as large as the page.
+
+    Reduced or enlarged by `scale`, its letters are about `size` pixels high.  It was turned by
+    `skew` degrees counter-clockwise; `turn`: float (2, 3), maps points of the page image to it.
+    """
+
+    gray: np.ndarray
+    scale: float
+    size: float
+    skew: float
+    turn: np.ndarray
+
+    def ink(self) -> Ink:
+        """The ink at working scale."""
+        return find_ink(resize(self.gray, self.scale), self.size, max(1.0, self.scale))
+
+
+def level_sheet(gray: np.ndarray) -> Sheet | None:
+    """The page image, uint8 (H, W), of any polarity, made upright; None where it has no letters."""
+    if min(gray.shape) < 8:
+        return None
+    gray = _dark_on_light(np.ascontiguousarray(gray))
+    found = find_scale(gray)
+    if found.size == 0:
+        return None
+    skew = find_skew(found.mask, found.mask_size)
+    if abs(skew) <= LEVEL:
+        return Sheet(gray, found.scale, found.size, 0.0, np.eye(2, 3))
+    turned, turn = _turned(gray, skew)
+    return Sheet(turned, found.scale, found.size, skew, turn)
+
+
 def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
     """Find the text lines of a page image, uint8 (H, W), of any resolution and polarity.
 
     Crops are as large as the page gives, but no higher than twice `crop_height`, what the
     recogniser will reduce them to.
     """
-    gray = np.ascontiguousarray(gray)
-    if min(gray.shape) < 8:
+    sheet = level_sheet(gray)
+    if sheet is None:
         return PageLayout()
-    gray = _dark_on_light(gray)
-    found = find_scale(gray)
-    if found.size == 0:
-        return PageLayout()
-    scale, size = found.scale, found.size
-    skew = find_skew(found.mask, found.mask_size)
-    turn = np.eye(2, 3)
-    if abs(skew) > LEVEL:
-        gray, turn = _turned(gray, skew)
-    else:
-        skew = 0.0
-    ink = find_ink(resize(gray, scale), size)
+    gray, scale, size, skew = sheet.gray, sheet.scale, sheet.size, sheet.skew
+    ink = sheet.ink()
     lines = find_text_lines(find_segments(ink.mask, size), ink.rules, size)
 
     def cut(row: list[TextLine]) -> list[LinePart]:
@@ -93,7 +117,7 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
     blocks = [
         [[cut(row) for row in paragraph] for paragraph in block] for block in reading_order(lines)
     ]
-    layout = PageLayout(blocks, size / scale, skew, cv2.invertAffineTransform(turn))
+    layout = PageLayout(blocks, size / scale, skew, cv2.invertAffineTransform(sheet.turn))
     up, down = find_sideways(ink.mask, ink.rules, lines, size)
     height, width = gray.shape
     for turned, rotation, back in (

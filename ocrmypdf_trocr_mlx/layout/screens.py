@@ -5,23 +5,30 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .clutter import Mask, odd, without_specks
+from .clutter import Mask, chosen, odd, without_specks
 
 # How often ink and paper alternate from pixel to pixel, along each axis, in a screened fill.
 SCREEN = 0.16
+# A fine screen that fills more of the page than this is the noise of the scan.
+MOST = 0.5
 # Letters are at least this much darker, or lighter, than the tone of their fill.
 CONTRAST = 0.16
 
 
-def find_screens(gray: np.ndarray, mask: Mask, size: float) -> Mask:
+def find_screens(gray: np.ndarray, mask: Mask, size: float, enlarged: float) -> Mask:
     """Areas filled with a half-tone screen or dither, at least a line high and two letters wide.
 
     There ink and paper alternate within a stroke or two along both axes; in text they do so
-    along the line only.
+    along the line only.  The page was `enlarged` so many times: the steps are so much lower.
     """
-    busy = cv2.max(_busy(mask, size), _busy(gray, size))
-    found = cv2.compare(cv2.blur(busy, (3, 3)), SCREEN * 255, cv2.CMP_GT)
+    busy = cv2.blur(cv2.max(_busy(mask, size), _busy(gray, size)), (3, 3))
+    found = cv2.compare(busy, SCREEN * 255, cv2.CMP_GT)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((2, 4), np.uint8))
+    if enlarged > 1:  # bold letters alternate as much, but only as high as they are
+        calmer = cv2.compare(busy, SCREEN / enlarged * 255, cv2.CMP_GT)
+        calmer = cv2.morphologyEx(calmer, cv2.MORPH_OPEN, np.ones((4, 8), np.uint8))
+        if cv2.countNonZero(calmer) < MOST * calmer.size:
+            found |= calmer
     if not found.any():
         return np.zeros_like(mask)
     # Letters in the fill interrupt the screen.
@@ -62,7 +69,7 @@ def read_screens(
     )
     is_light = light_ink > 1.5 * dark_ink
     is_light[0] = False
-    light = np.where(is_light[labels], 255, 0).astype(np.uint8)
+    light = chosen(is_light, labels)
     where = cv2.dilate(screens, np.ones((odd(size),) * 2, np.uint8))
     ink = np.where(np.where(light > 0, lift, depth) > 0, 255, 0).astype(np.uint8)
     # Letters beside a screen stand on paper: what is ink there is known already.

@@ -7,18 +7,20 @@ height, each line becomes blobs of its own even where letters of two lines touch
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from .clutter import Mask, odd
+from .clutter import Mask, chosen, odd
 from .scale import resize
 
 # Letters much larger than the page's usual ones are handled on the page reduced 2, 4, 8 times.
 LEVELS = 4
 TALL = 3.1  # in letter sizes: what is taller belongs to the next level
+# Between two rows letters cover less than this share of either; a row holds so many letter sizes.
+VALLEY, WORD = 0.35, 1.5
+ALIGNED = 0.6  # share of the letters of such rows that stand on their baselines
 
 
 def quantile(values: np.ndarray, share: float = 0.5) -> float:
@@ -67,7 +69,7 @@ def find_segments(mask: Mask, size: float) -> list[Segment]:
     for k in range(LEVELS):
         members = level == k
         if members.any():
-            segments += _segments_of(np.where(members[labels], 255, 0).astype(np.uint8), size, k)
+            segments += _segments_of(chosen(members, labels), size, k)
     return segments
 
 
@@ -123,36 +125,25 @@ def _segments_of(mask: Mask, size: float, level: int) -> list[Segment]:
     order = np.argsort(pieces[:, 5], kind="stable")
     pieces = pieces[order]
     starts = np.flatnonzero(np.diff(pieces[:, 5], prepend=-1))
-    groups = [row for p in np.split(pieces, starts[1:]) for row in _rows(p)]
+    groups = [row for p in np.split(pieces, starts[1:]) for row in _rows(p, size * 2**level)]
     return [Segment(p[:, :4], float(p[:, 4].sum())) for p in groups]
 
 
-def _rows(pieces: np.ndarray) -> list[np.ndarray]:
+def _rows(pieces: np.ndarray, size: float) -> list[np.ndarray]:
     """The pieces of one blob by rows: capitals set tight leave no valley for the ridges to see.
 
-    Rows show where the letters' boxes, a little shortened, leave heights uncovered.
+    Rows show where the letters' boxes, a little shortened, leave heights uncovered.  Pieces much
+    smaller than letters of `size` are noise and stay together.
     """
     height = pieces[:, 3] - pieces[:, 1]
     usual = quantile(height[height >= 0.5 * quantile(height, 0.8)])
-    if np.ptp(np.append(pieces[:, 1], pieces[:, 3])) < 1.7 * usual:
+    if usual < 0.5 * size or np.ptp(np.append(pieces[:, 1], pieces[:, 3])) < 1.7 * usual:
         return [pieces]
     letters = pieces[(height > 0.6 * usual) & (height < 1.5 * usual)]
     if len(letters) < 4:
         return [pieces]
-    trim = 0.16 * usual
-    origin = pieces[:, 1].min()
-    change = np.zeros(int(pieces[:, 3].max() - origin) + 2)
-    np.add.at(change, (letters[:, 1] + trim - origin).astype(int), 1)
-    np.add.at(change, (letters[:, 3] - trim - origin).astype(int), -1)
-    cover = np.cumsum(change)
-    high = cover > 0.2 * cover.max()
-    low = cover < 0.06 * cover.max()
-    rows = np.flatnonzero(high)
-    cuts = []
-    for a, b in itertools.pairwise(rows):
-        if b - a > 1 and low[a:b].any():
-            cuts.append(origin + a + float(np.flatnonzero(low[a:b]).mean()))
-    if not cuts:
+    cuts = _cuts(letters, usual)
+    if not _aligned(letters, cuts, usual):
         return [pieces]
     middle = (pieces[:, 1] + pieces[:, 3]) / 2
     row = np.searchsorted(cuts, middle)
@@ -164,6 +155,39 @@ def _rows(pieces: np.ndarray) -> list[np.ndarray]:
         pieces = np.concatenate([pieces[~both], upper, lower])
         row = np.concatenate([row[~both], np.full(len(upper), k), np.full(len(lower), k + 1)])
     return [pieces[row == k] for k in range(len(cuts) + 1) if (row == k).any()]
+
+
+def _aligned(letters: np.ndarray, cuts: list[float], usual: float) -> bool:
+    """Do most letters stand on the baselines of the rows between `cuts`?  Noise does not."""
+    row = np.searchsorted(cuts, (letters[:, 1] + letters[:, 3]) / 2)
+    feet = letters[:, 3]
+    off = [np.abs(feet[row == k] - quantile(feet[row == k])) for k in np.unique(row)]
+    return bool((np.concatenate(off) < 0.25 * usual).mean() > ALIGNED)
+
+
+def _cuts(letters: np.ndarray, usual: float) -> list[float]:
+    """Heights between the rows of letters about `usual` pixels high.
+
+    There letters cover much less than nearby above and below.  They count by their width: letters
+    that an underline joins are one piece; a word stands on its own row beside a long line's.
+    """
+    trim = 0.16 * usual
+    origin = letters[:, 1].min()
+    change = np.zeros(int(letters[:, 3].max() - origin) + 2)
+    width = letters[:, 2] - letters[:, 0]
+    np.add.at(change, (letters[:, 1] + trim - origin).astype(int), width)
+    np.add.at(change, (letters[:, 3] - trim - origin).astype(int), -width)
+    cover = np.cumsum(change)
+    reach = int(1.2 * usual) + 1
+    above = np.array([cover[max(0, y - reach) : y + 1].max() for y in range(len(cover))])
+    below = np.array([cover[y : y + reach].max() for y in range(len(cover))])
+    peak = np.minimum(above, below)
+    low = np.flatnonzero((cover < VALLEY * peak) & (peak > WORD * usual))
+    return [
+        origin + float(run.mean())
+        for run in np.split(low, np.flatnonzero(np.diff(low) > 1) + 1)
+        if len(run)
+    ]
 
 
 def _ridges(mask: Mask, size: float) -> Mask:
