@@ -6,11 +6,13 @@ as words it is unsure of.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the plugin's options are declared from here, without MLX
     from ocrmypdf_trocr_mlx.recognizer import Reading
+    from ocrmypdf_trocr_mlx.recognizer.reading import ReadWord
 
 # Chosen on development pages: what is read less surely is mostly not there, and handwriting read
 # less surely is wrong in most of its characters.
@@ -19,6 +21,8 @@ DEFAULT_MIN_CONFIDENCE = 0.7
 # Of so few characters a recogniser is easily sure; they must be this much surer.
 _SHORT = 2
 _STRICTER = 0.4
+# So many of these marks in a row are a rule, or a chart's grid.
+_RULE, _RULE_MARKS = 4, frozenset("-*=~–—|")
 # Letters lower than this share of the page's usual ones are mostly specks and stains.
 _SMALL = 0.6
 
@@ -37,6 +41,28 @@ def is_doubtful(reading: Reading, size: float, usual_size: float, floor: float) 
     if length <= _SHORT or size < _SMALL * usual_size:
         floor += _STRICTER * (1 - floor)
     return confidence < floor or _is_ornament(reading.text) or _is_loop(reading)
+
+
+def without_rules(reading: Reading) -> Reading:
+    """A reading less what rules are read as: underscores at the ends of words, rows of one mark."""
+    words = [word for word in map(_without_underscores, reading.words) if not _is_rule(word.text)]
+    return dataclasses.replace(reading, words=tuple(words))
+
+
+def _without_underscores(word: ReadWord) -> ReadWord:
+    """Characters are taken to be of one width: where each ends is not known here."""
+    text = word.text.strip("_")
+    if text == word.text:
+        return word
+    width = (word.right - word.left) / len(word.text)
+    left = len(word.text) - len(word.text.lstrip("_"))
+    right = word.left + width * (left + len(text))
+    return dataclasses.replace(word, text=text, left=word.left + width * left, right=right)
+
+
+def _is_rule(text: str) -> bool:
+    """Nothing, or one mark over and over: dots are leaders, and stay."""
+    return not text or (len(text) >= _RULE and len(set(text)) == 1 and text[0] in _RULE_MARKS)
 
 
 def _is_ornament(text: str) -> bool:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful
+from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful, without_rules
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
@@ -66,6 +66,7 @@ class PageReader:
 
     def _words(self, part: LinePart, reading: Reading, layout: PageLayout) -> list[Word]:
         """Words of a line part on the page; none if the reading is not to be trusted."""
+        reading = without_rules(reading)
         if is_doubtful(reading, part.line.size, layout.letter_size, self._min_confidence):
             log.debug("Left out, too unsure: %r", reading.text)
             return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocrmypdf_trocr_mlx.doubt import is_doubtful
+from ocrmypdf_trocr_mlx.doubt import is_doubtful, without_rules
 from ocrmypdf_trocr_mlx.recognizer import Reading
 from ocrmypdf_trocr_mlx.recognizer.reading import ReadWord
 
@@ -35,3 +35,23 @@ def reading(text: str, confidence: float) -> Reading:
 )
 def test_doubt(text: str, confidence: float, size: float, doubtful: bool) -> None:
     assert is_doubtful(reading(text, confidence), size, 20, floor=0.5) is doubtful
+
+
+@pytest.mark.parametrize(
+    ("read", "kept"),
+    [
+        ("_NICOSIA __31_ paid", "NICOSIA 31 paid"),
+        ("Name: ______ Date ___", "Name: Date"),
+        ("file_name A_1", "file_name A_1"),
+        ("Vol. ****** 200 ---- = ==", "Vol. 200 = =="),
+        ("Contents ........ 12 *** --", "Contents ........ 12 *** --"),
+        ("____", ""),
+    ],
+)
+def test_rules_are_no_text(read: str, kept: str) -> None:
+    assert without_rules(reading(read, 0.9)).text == kept
+
+
+def test_a_word_without_its_rule_is_where_its_letters_are() -> None:
+    (word,) = without_rules(Reading((ReadWord("__five_", 100, 170, 0.9),))).words
+    assert (word.text, word.left, word.right, word.confidence) == ("five", 120, 160, 0.9)
