@@ -78,6 +78,17 @@ def test_cells_of_a_table_are_apart_and_read_row_by_row() -> None:
         assert_on(part, box, 5)
 
 
+@pytest.mark.parametrize("numbers", ["18.00 17.90 7.90 43 0.00", "22 43 71 18 5", "12 34 56 78"])
+def test_numbers_above_each_other_are_lines_of_their_own(numbers: str) -> None:
+    image, draw = page(700, 600)
+    put(draw, 60, 60, text_of(0, 7), 26)
+    boxes = [put(draw, 400, 200 + 23 * i, text, 26) for i, text in enumerate(numbers.split())]
+    parts = parts_of(find_layout(np.asarray(image)))[1:]
+    assert len(parts) == len(boxes)
+    for part, box in zip(parts, boxes, strict=True):
+        assert_on(part, box, 4)
+
+
 def test_light_text_on_a_dark_band_is_turned_dark_on_light() -> None:
     image, draw = page(1200, 800)
     for i in range(8):

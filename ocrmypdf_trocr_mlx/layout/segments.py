@@ -20,6 +20,7 @@ LEVELS = 4
 TALL = 3.1  # in letter sizes: what is taller belongs to the next level
 # Between two rows letters cover less than this share of either; a row holds so many letter sizes.
 VALLEY, WORD = 0.35, 1.5
+NARROW_ROW = 0.3  # a row holds at least so much of what the blob's widest does, or a word
 ALIGNED = 0.6  # share of the letters of such rows that stand on their baselines
 
 
@@ -182,7 +183,9 @@ def _cuts(letters: np.ndarray, usual: float) -> list[float]:
     above = np.array([cover[max(0, y - reach) : y + 1].max() for y in range(len(cover))])
     below = np.array([cover[y : y + reach].max() for y in range(len(cover))])
     peak = np.minimum(above, below)
-    low = np.flatnonzero((cover < VALLEY * peak) & (peak > WORD * usual))
+    # A blob of narrow rows has numbers above each other; beside a long line a few letters are none.
+    least = min(WORD * usual, NARROW_ROW * cover.max())
+    low = np.flatnonzero((cover < VALLEY * peak) & (peak > least))
     return [
         origin + float(run.mean())
         for run in np.split(low, np.flatnonzero(np.diff(low) > 1) + 1)
