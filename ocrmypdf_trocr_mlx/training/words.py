@@ -54,26 +54,29 @@ def find_words(
     `pieces` is the tokenizer's: the string that each token is.
     """
     found: list[Places | None] = [None] * len(samples)
-    for width, members in _batches(samples, frame):
-        images = [_fitted(frame, samples[i].pixels) for i in members]
-        pixels = np.full((len(members), frame.processor.height, width), PAPER, np.uint8)
-        for row, image in zip(pixels, images, strict=True):
-            row[:, : image.shape[1]] = image
+    for members, pixels, widths in batches_of(samples, frame):
         followed = follow(pixels, [samples[i].tokens for i in members])
-        for i, image, seen in zip(members, images, followed, strict=True):
+        for i, width, seen in zip(members, widths, followed, strict=True):
             if seen.logprobs.mean() >= _LEAST_LOGPROB:
                 texts = pieces(samples[i].tokens)
-                found[i] = _place(samples[i], texts, seen, image.shape[1], frame)
+                found[i] = _place(samples[i], texts, seen, width, frame)
     return found
 
 
-def _batches(samples: Sequence[Sample], frame: Frame) -> Iterator[tuple[int, list[int]]]:
-    """Lines of a width, as many as a batch holds."""
+def batches_of(
+    samples: Sequence[Sample], frame: Frame
+) -> Iterator[tuple[list[int], np.ndarray, list[int]]]:
+    """All samples, some of a width at a time: which, uint8 (B, h, w), and how wide each is."""
     widths = [frame.width_of(s.height, s.width) for s in samples]
     for width in sorted(set(widths)):
-        members = [i for i, w in enumerate(widths) if w == width and samples[i].tokens]
-        for k in range(0, len(members), frame.size_of(width)):
-            yield width, members[k : k + frame.size_of(width)]
+        same = [i for i, w in enumerate(widths) if w == width]
+        for k in range(0, len(same), frame.size_of(width)):
+            members = same[k : k + frame.size_of(width)]
+            images = [_fitted(frame, samples[i].pixels) for i in members]
+            pixels = np.full((len(members), frame.processor.height, width), PAPER, np.uint8)
+            for row, image in zip(pixels, images, strict=True):
+                row[:, : image.shape[1]] = image
+            yield members, pixels, [image.shape[1] for image in images]
 
 
 def _fitted(frame: Frame, pixels: np.ndarray) -> np.ndarray:
