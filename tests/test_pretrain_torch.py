@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_docs import ROOT, commands
 from training_data import CHARACTERS, WORDS, render, write_checkpoint, write_font, write_pairs
 
 from ocrmypdf_trocr_mlx import backend
@@ -20,6 +22,7 @@ from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.checkpoints.weights import sanitize
 from ocrmypdf_trocr_mlx.model.config import TrOCRConfig
 from ocrmypdf_trocr_mlx.model.trocr import TrOCR
+from ocrmypdf_trocr_mlx.training import pretrain
 from ocrmypdf_trocr_mlx.training.batches import IGNORED, Batch, Epochs
 from ocrmypdf_trocr_mlx.training.ctc import ctc_loss
 from ocrmypdf_trocr_mlx.training.dataset import Limits, load_dataset
@@ -31,7 +34,7 @@ from ocrmypdf_trocr_mlx.training.trainer import frame_of
 mx = pytest.importorskip("mlx.core")
 torch = pytest.importorskip("torch", reason="the recipe needs torch: pip install '.[parity]'")
 
-sys.path.append(str(Path(__file__).parent.parent / "examples"))
+sys.path.append(str(ROOT / "examples"))
 
 from pretrain_torch import train  # noqa: E402
 from pretrain_torch.checkpoint import reader_of, write_product  # noqa: E402
@@ -169,6 +172,40 @@ def test_it_learns_ten_lines_by_heart(source, pairs) -> None:
 def batch_of(source: Path, pairs: Path) -> Batch:
     samples = load_dataset([pairs], LabelEncoder(source), Limits(32)).samples
     return Epochs(samples, frame_of(load(source), 4), seed=0, augmented=False).batch(0)
+
+
+def test_the_product_is_the_average_of_the_weights(source, pairs) -> None:
+    checkpoint, batch = load(source), batch_of(source, pairs)
+    model = reader_of(source, checkpoint)
+    weight = model.decoder.model.decoder.layers[0].fc1.weight
+    learner = Learner(model, checkpoint.processor, 2, Recipe(1e-2, 1, 0))
+    expected = weight.detach().clone()
+    for step in range(1, 5):
+        learner.learn(batch, 0.0)
+        keep = step / (step + 9)
+        expected = keep * expected + (1 - keep) * weight.detach()
+    assert (weight - expected).abs().max() > 1e-3
+    learner.finish()
+    torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_the_rate_rises_by_steps_and_falls_with_what_is_done(source, pairs) -> None:
+    checkpoint = load(source)
+    model = reader_of(source, checkpoint)
+    learner = Learner(model, checkpoint.processor, 2, Recipe(0.1, 4, 0))
+    assert learner.lr(0.0) == pytest.approx(0.025)
+    learner.step = 10
+    rates = [learner.lr(done) for done in (0.0, 0.5, 1.0)]
+    assert rates == pytest.approx([0.1, 0.05075, 0.0015])
+
+
+def test_time_begins_with_the_first_step(monkeypatch) -> None:
+    clock = iter([100.0, 100.0, 102.5, 110.0])
+    monkeypatch.setattr(train.time, "monotonic", lambda: next(clock))
+    pace = train.Pace(None, 10.0)
+    assert [pace.done(0), pace.done(1)] == [0.0, 0.0]
+    assert [pace.done(2), pace.done(3)] == [0.25, 1.0]
+    assert train.Pace(4, None).done(3) == 0.75
 
 
 @pytest.mark.parametrize("head_steps", [0, 1])
@@ -353,3 +390,15 @@ def test_no_time_is_refused(pairs, tmp_path, capsys) -> None:
     assert train.main(command(tmp_path, pairs, "--seconds", 0)) == 1
     assert "give a positive number" in capsys.readouterr().err
     assert not (tmp_path / "out-training").exists()
+
+
+def test_documented_commands_have_their_options() -> None:
+    page = ROOT / "docs" / "how-to" / "finetune.md"
+    modules = {"pretrain_torch.train": train, "ocrmypdf_trocr_mlx.training.pretrain": pretrain}
+    found = set()
+    for line in commands(page):
+        python, *arguments = shlex.split(line)
+        if python == "python" and arguments[1] in modules:
+            modules[arguments[1]]._parser().parse_args(arguments[2:])
+            found.add(arguments[1])
+    assert found == set(modules)

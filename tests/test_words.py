@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
 import itertools
+import json
 import pickle
 import random
 import re
@@ -20,6 +23,7 @@ from ocrmypdf_trocr_mlx.training.batches import IGNORED, Frame
 from ocrmypdf_trocr_mlx.training.dataset import Sample
 from ocrmypdf_trocr_mlx.training.follow import MlxFollower
 from ocrmypdf_trocr_mlx.training.labels import LabelEncoder
+from ocrmypdf_trocr_mlx.training.material import Material, add_arguments, read_material
 from ocrmypdf_trocr_mlx.training.mixture import Mixture
 from ocrmypdf_trocr_mlx.training.pretrain import main
 from ocrmypdf_trocr_mlx.training.regroup import Place, Regrouper
@@ -154,6 +158,36 @@ def test_a_mixture_learns_from_them(regrouper, tmp_path) -> None:
         np.testing.assert_array_equal(batch.pixels, copy.batch(index).pixels)
         assert set(batch.targets.flat) <= digits
         assert (batch.targets[:, 0] != 2).all()  # no text is empty
+
+
+def test_long_lines_are_learned_from_in_parts(tmp_path) -> None:
+    """What is read whole, what in words, and what is repeated."""
+    longest = " ".join(LINES[3:] * 4)
+    (tmp_path / "lines").mkdir()
+    entries = []
+    for i, text in enumerate([*LINES, longest]):
+        cv2.imwrite(str(tmp_path / "lines" / f"{i}.png"), printed(text)[0])
+        entries.append({"image": f"{i}.png", "text": text, "source": "long" if i == 4 else "short"})
+    manifest = "".join(json.dumps(entry) + "\n" for entry in entries)
+    (tmp_path / "lines" / "manifest.jsonl").write_text(manifest)
+    lines = str(tmp_path / "lines")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = ["--dev", lines, "--real", lines, "--times", "short=2"]
+    source = resolve(None)
+    checkpoint, encode = load(source), LabelEncoder(source)
+
+    def material(*more: str) -> Material:
+        args, frame = parser.parse_args([*arguments, *more]), frame_of(checkpoint, 2)
+        return read_material(args, checkpoint, encode, frame, MlxFollower(checkpoint))
+
+    whole, cut = material(), material("--words", "--times", "long=3")
+    assert [s.text for s in whole.real] == [s.text for s in cut.real]
+    assert [s.text for s in whole.real] == [text for text in LINES for _ in range(2)]
+    assert whole.words is None and cut.words is not None
+    # "a" is one word, of which nothing new can be made.
+    known = collections.Counter(s.text for s in cut.words._samples)
+    assert known == {longest: 3, **{text: 2 for text in LINES if text != "a"}}
 
 
 def test_words_need_a_model_that_reads(tmp_path, capsys) -> None:

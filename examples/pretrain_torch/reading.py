@@ -32,7 +32,7 @@ class TorchChecker:
     def __init__(self, model: Reader, states: Tensor):
         self._model = model
         self._states = states
-        self._kept: list[list[int]] = [[] for _ in states]
+        self._kept: list[list[int]] = [[] for _ in range(len(states))]
         self._given: dict[int, list[int]] = {}
 
     def check(self, rows: list[int], given: list[list[int]]) -> list[Said]:
