@@ -32,6 +32,7 @@ from ocrmypdf_trocr_mlx.training.words import find_words
 
 HEIGHT = 48
 BAR = 6  # pixels of ink, and of paper between two bars
+GAP = 9  # between words: paper beside them must not reach the next
 LINES = ["the bridge was built", "in 1874, of stone and iron", "a", "Rivers run slowly to the sea"]
 
 
@@ -89,7 +90,7 @@ def barred(words: list[str], page: str, height: int = HEIGHT) -> tuple[Sample, l
     for word in words:
         right = x + (2 * int(word) - 1) * BAR
         places.append(Place(word, x, right))
-        x = right + 4 * BAR
+        x = right + GAP
     pixels = np.full((height, x), 255, np.uint8)
     for place in places:
         for left in range(int(place.left), int(place.right), 2 * BAR):
@@ -127,7 +128,7 @@ def test_lines_made_anew_say_what_they_show(regrouper, how) -> None:
         assert pixels.shape[1] <= aspect * pixels.shape[0] or len(words) == 1
         assert set(words) <= set(PAGES["a" if index < 6 else "b"])
         texts.add(text)
-    assert len(texts) > 30
+    assert len(texts) > 20
     assert max(len(text.split()) for text in texts) > 5
 
 
