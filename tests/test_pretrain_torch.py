@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +41,6 @@ from pretrain_torch.checkpoint import reader_of, write_product  # noqa: E402
 from pretrain_torch.learning import Learner, Recipe, distorted, draft_loss, misled  # noqa: E402
 from pretrain_torch.model import Reader  # noqa: E402
 from pretrain_torch.reading import TorchFollower, evaluate, read  # noqa: E402
-from pretrain_torch.replay import _FIRST, Replay  # noqa: E402
 
 ENCODER = {
     "model_type": "vit",
@@ -323,41 +321,6 @@ def test_the_product_loads_here_and_in_transformers(source, tmp_path) -> None:
         colours = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1)
         said = there(pixel_values=colours, decoder_input_ids=torch.from_numpy(tokens)).logits
     np.testing.assert_allclose(said, logits, **close)
-
-
-def numbered(count: int) -> list[Batch]:
-    return [Batch(np.array([i]), np.zeros(0), np.zeros(0), np.zeros(0)) for i in range(count)]
-
-
-def test_batches_are_shown_again_only_for_want_of_new_ones() -> None:
-    """All come once, in order; then each as often as it may; then a new one is waited for."""
-    slow = threading.Event()
-
-    def drawn() -> Iterator[Batch]:
-        yield from numbered(_FIRST)
-        slow.wait(60)
-        yield from numbered(1)
-
-    with Replay(drawn(), 2, seed=0) as replay:
-        first = [replay.next() for _ in range(_FIRST)]
-        again = [replay.next() for _ in range(2 * _FIRST)]
-        threading.Timer(0.1, slow.set).start()
-        assert replay.next()[1]
-    assert [int(batch.pixels[0]) for batch, _ in first] == list(range(_FIRST))
-    assert all(new for _, new in first) and not any(new for _, new in again)
-    shown = sorted(int(batch.pixels[0]) for batch, _ in again)
-    assert shown == sorted(2 * list(range(_FIRST)))
-
-
-def test_what_goes_wrong_in_drawing_is_raised() -> None:
-    def drawn() -> Iterator[Batch]:
-        yield from numbered(1)
-        raise TrainingError("a font is broken")
-
-    for batches, reason in ((drawn(), "a font is broken"), (iter([]), "no more batches")):
-        with Replay(batches, 2, seed=0) as replay, pytest.raises(TrainingError, match=reason):
-            for _ in range(2):
-                replay.next()
 
 
 def command(tmp_path: Path, pairs: Path, *more: object) -> list[str]:
