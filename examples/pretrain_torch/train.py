@@ -60,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(args: argparse.Namespace) -> None:
     pace = Pace(args.steps, args.seconds)
     backend.prepare("cpu")  # MLX checks the product; all else is PyTorch's
+    # Threads that wait for a processor which a worker has hold up all the others.
+    torch.set_num_threads(max(1, backend.available_cpus() - args.workers))
     torch.manual_seed(args.seed)
     torch.backends.cuda.matmul.allow_tf32 = True
     beside = args.out.with_name(f"{args.out.name}-training")
