@@ -7,10 +7,8 @@ import random
 
 import numpy as np
 import pytest
-from fontTools.fontBuilder import FontBuilder
-from fontTools.pens.ttGlyphPen import TTGlyphPen
 from training_data import CHARACTERS as FEW
-from training_data import WORDS, write_checkpoint, write_pairs
+from training_data import WORDS, write_checkpoint, write_font, write_pairs
 
 from ocrmypdf_trocr_mlx.checkpoints.load import load
 from ocrmypdf_trocr_mlx.training.batches import THIRDS, Frame
@@ -30,25 +28,9 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,-"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A font whose letters are all full squares, 500 units wide and high; and a text."""
+    """A font of squares, and a text."""
     folder = tmp_path_factory.mktemp("fonts")
-    builder = FontBuilder(1000, isTTF=True)
-    names = [".notdef", "space", *(f"u{ord(c):04X}" for c in LETTERS)]
-    pen = TTGlyphPen(None)
-    for point in ((50, 0), (50, 500), (450, 500)):
-        (pen.moveTo if point == (50, 0) else pen.lineTo)(point)
-    pen.lineTo((450, 0))
-    pen.closePath()
-    square, empty = pen.glyph(), TTGlyphPen(None).glyph()
-    builder.setupGlyphOrder(names)
-    builder.setupCharacterMap({0x20: "space"} | {ord(c): f"u{ord(c):04X}" for c in LETTERS})
-    builder.setupGlyf({n: empty if n in (".notdef", "space") else square for n in names})
-    builder.setupHorizontalMetrics(dict.fromkeys(names, (500, 50)))
-    builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
-    builder.setupOS2(sTypoAscender=800, sTypoDescender=-200)
-    builder.setupPost()
-    builder.save(folder / "squares.ttf")
+    write_font(folder / "squares.ttf", LETTERS)
     (folder / "text.txt").write_text(TEXT)
     return folder
 

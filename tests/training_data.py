@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrmypdf_trocr_mlx.training.scratch import Size, write_scratch
@@ -39,6 +41,27 @@ def write_pairs(folder: Path, texts: list[str]) -> Path:
         render(text).save(folder / f"{i:03}.png")
         (folder / f"{i:03}.txt").write_text(text + "\n", encoding="utf-8")
     return folder
+
+
+def write_font(path: Path, letters: str) -> None:
+    """A font whose letters are all full squares, 500 units wide and high."""
+    builder = FontBuilder(1000, isTTF=True)
+    names = [".notdef", "space", *(f"u{ord(c):04X}" for c in letters)]
+    pen = TTGlyphPen(None)
+    for point in ((50, 0), (50, 500), (450, 500)):
+        (pen.moveTo if point == (50, 0) else pen.lineTo)(point)
+    pen.lineTo((450, 0))
+    pen.closePath()
+    square, empty = pen.glyph(), TTGlyphPen(None).glyph()
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({0x20: "space"} | {ord(c): f"u{ord(c):04X}" for c in letters})
+    builder.setupGlyf({n: empty if n in (".notdef", "space") else square for n in names})
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (500, 50)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=800, sTypoDescender=-200)
+    builder.setupPost()
+    builder.save(path)
 
 
 def write_checkpoint(folder: Path, seed: int = 0) -> Path:

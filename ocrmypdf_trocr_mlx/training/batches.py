@@ -36,7 +36,7 @@ READ_WIDTHS = tuple(range(4, 13))
 THIRDS = (4, 8, 12)
 _TWELFTHS = 12
 # As the recogniser does it, so many pixels on the right are paper where there is room.
-_END_MARGIN = 16
+END_MARGIN = 16
 # Share of batches that are padded further than they must be: padding tells nothing of the text.
 _WIDER = 0.15
 # Token sequences are padded to multiples of this: few shapes, few compilations.
@@ -99,7 +99,7 @@ class Frame:
 
     def width_of(self, height: int, width: int) -> int:
         """The least of the widths that holds an image of this size and paper after it."""
-        fitted = self.processor.fitted_width(height, width) + _END_MARGIN
+        fitted = self.processor.fitted_width(height, width) + END_MARGIN
         return next((w for w in self.widths if w >= fitted), self.processor.width)
 
     def wider(self, width: int, random: np.random.Generator) -> int:

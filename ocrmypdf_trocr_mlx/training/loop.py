@@ -91,7 +91,7 @@ class Run:
         saved = time.monotonic()
         deadline = math.inf if self.seconds is None else saved + self.seconds
         with (
-            _interrupt() as interrupted,
+            interrupt_noted() as interrupted,
             stream(self.source, first, self.workers) as batches,
             _Log(self.folder / _LOG, report, steps) as entries,
         ):
@@ -195,7 +195,7 @@ def _compare(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _interrupt() -> Iterator[threading.Event]:
+def interrupt_noted() -> Iterator[threading.Event]:
     """Set by the first Ctrl-C inside, so that a step is finished; the second one is as usual."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from .augment import augment
-from .batches import Batch, Fitted, Frame
+from .batches import END_MARGIN, Batch, Fitted, Frame
 from .dataset import Sample
 from .labels import LabelEncoder
+from .regroup import Regrouper
 from .render import LineRenderer
 
 # No script has narrower characters, in pixels of the model's image.
@@ -20,10 +21,13 @@ _LEAST_PITCH = 5
 # A rendered line that fills less of its batch's width is drawn anew, a few times.
 _LEAST_FILL, _TRIES = 0.45, 4
 _WIDEST = 1.3
+# Of the real lines, where the words of some are known: share that is made of such words anew.
+_ANEW = 0.35
 
 
 class Mixture:
-    """Batch i is drawn from the seed and i alone; `real_share` of its lines are samples."""
+    """Batch i is drawn from the seed and i alone; `real_share` of its lines are samples, or, with
+    `words`, lines made of the words of samples."""
 
     def __init__(
         self,
@@ -33,6 +37,7 @@ class Mixture:
         encode: LabelEncoder,
         frame: Frame,
         seed: int,
+        words: Regrouper | None = None,
     ):
         self._samples = list(samples)
         self._real_share = real_share
@@ -40,6 +45,7 @@ class Mixture:
         self._encode = encode
         self._frame = frame
         self._seed = seed
+        self._words = words
         widths = [frame.width_of(s.height, s.width) for s in self._samples]
         self._members = {
             width: [i for i, w in enumerate(widths) if w == width] for width in frame.widths
@@ -54,15 +60,38 @@ class Mixture:
         rows = frame.size_of(width)
         lines: list[Fitted] = []
         while len(lines) < rows:
-            if self._members[width] and rng.random() < self._real_share:
-                sample = self._samples[rng.choice(self._members[width])]
-                pixels = frame.fit(augment(sample.pixels, noise))
-                line = Fitted(pixels, sample.tokens)
-            else:
+            line = None
+            if rng.random() < self._real_share:
+                line = self._real(rng, noise, below, width)
+            if line is None:
                 line = self._rendered(rng, below, width)
             if len(line.tokens) <= longest:
                 lines.append(_squeezed(line, width))
         return frame.assemble(lines, width, rows, longest)
+
+    def _real(
+        self, rng: random.Random, noise: np.random.Generator, below: int, width: int
+    ) -> Fitted | None:
+        """A sample of about this width, or a line of words; None where there is none so wide."""
+        members = self._members[width]
+        if self._words is not None and (not members or rng.random() < _ANEW):
+            return self._anew(rng, noise, below, width)
+        if not members:
+            return None
+        sample = self._samples[rng.choice(members)]
+        return Fitted(self._frame.fit(augment(sample.pixels, noise)), sample.tokens)
+
+    def _anew(
+        self, rng: random.Random, noise: np.random.Generator, below: int, width: int
+    ) -> Fitted | None:
+        assert self._words is not None
+        height = self._frame.processor.height
+        for _ in range(_TRIES):
+            pixels, text = self._words.line(rng, rng.uniform(below, width - END_MARGIN) / height)
+            fitted = self._frame.fit(augment(pixels, noise))
+            if _LEAST_FILL * below <= fitted.shape[1] <= _WIDEST * width:
+                return Fitted(fitted, self._encode(text))
+        return None
 
     def _rendered(self, rng: random.Random, below: int, width: int) -> Fitted:
         """A line for a batch of this width, wider than `below` if its text is long enough."""

@@ -37,17 +37,17 @@ class Paper:
         if not clean:
             mask = self._worn(rng, mask)
         dark, light = _levels(rng, clean)
-        paper = np.full_like(mask, light) if clean else self._sheet(rng, mask.shape, light)
+        paper = np.full_like(mask, light) if clean else self.sheet(rng, mask.shape, light)
         image = paper + (dark - light) * mask
         if clean:
             return _bytes(image), edges
-        return self._sensed(rng, image, light - dark), edges
+        return self.sensed(rng, image, light - dark), edges
 
     def empty(self, rng: random.Random, aspect: float) -> np.ndarray:
-        """A crop with no text: paper, dirt, a rule, or the texture of a picture."""
+        """A crop with no text: paper, dirt, a rule, or the texture of a picture; see blanks.py."""
         height = rng.randint(16, 60)
         shape = (height, round(height * max(1.0, aspect)))
-        image = self._sheet(rng, shape, rng.uniform(120, 255))
+        image = self.sheet(rng, shape, rng.uniform(120, 255))
         kind = rng.randrange(4)
         if kind == 1:
             y, thick = rng.randrange(height), rng.randint(1, 4)
@@ -59,7 +59,7 @@ class Paper:
             size = rng.randint(1, 3)
             specks = cv2.dilate(specks.astype(np.uint8), np.ones((size, size), np.uint8))
             image = np.where(specks > 0, rng.uniform(0, 120), image)
-        return self._sensed(rng, image.astype(np.float32), 100.0)
+        return self.sensed(rng, image.astype(np.float32), 100.0)
 
     def _cut(self, rng: random.Random, pool: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         height, width = shape
@@ -82,7 +82,7 @@ class Paper:
             return np.asarray(np.clip(rng.uniform(1.3, 2.5) * (rough - 0.5) + 0.5, 0, 1))
         return mask
 
-    def _sheet(self, rng: random.Random, shape: tuple[int, ...], light: float) -> np.ndarray:
+    def sheet(self, rng: random.Random, shape: tuple[int, ...], light: float) -> np.ndarray:
         """Paper of about this grey, with texture or a shadow across it."""
         sheet = np.full(shape, light, np.float32)
         if rng.random() < 0.4:
@@ -92,7 +92,7 @@ class Paper:
             sheet += np.linspace(rng.uniform(-30, 0), 0, shape[1], dtype=np.float32)[None]
         return sheet
 
-    def _sensed(self, rng: random.Random, image: np.ndarray, contrast: float) -> np.ndarray:
+    def sensed(self, rng: random.Random, image: np.ndarray, contrast: float) -> np.ndarray:
         """Blurred, noisy, perhaps black and white or inverted, compressed."""
         if rng.random() < 0.35:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.025 * image.shape[0] + 0.4))

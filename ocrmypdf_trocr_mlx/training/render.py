@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .blanks import Blanks
 from .fonts import Font, FontSet
 from .paper import Paper
 from .texts import Texts
@@ -18,7 +19,7 @@ from .texts import Texts
 # Lines are drawn at this size of font, in pixels, and scanned smaller.
 _SIZE = 44
 # Crops that hold no text, to be read as nothing.
-_EMPTY = 0.02
+_EMPTY = 0.04
 # Shares of the lines: with parts of lines above or below, ruled, written thicker or thinner.
 _NEIGHBOURS, _RULED, _STROKE = 0.3, 0.12, 0.12
 # Widest gap that a tab becomes, in line heights: the recogniser cuts lines at wider ones.
@@ -52,6 +53,7 @@ class LineRenderer:
         self._fonts = fonts
         self._texts = texts
         self._paper = Paper()
+        self._blanks = Blanks(self._paper)
 
     def line(self, rng: random.Random, aspect: float) -> Rendered:
         """A line 13 to 66 pixels high.
@@ -59,7 +61,7 @@ class LineRenderer:
         It is about as wide as `aspect` line heights, or less where the text is short.
         """
         if rng.random() < _EMPTY:
-            return Rendered(self._paper.empty(rng, aspect), "", np.zeros(1))
+            return Rendered(self._blanks.draw(rng, aspect), "", np.zeros(1))
         while True:
             text = self._texts.draw(rng)
             font = self._fonts.choose(rng, text.replace("\t", " "))

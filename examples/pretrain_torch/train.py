@@ -1,0 +1,202 @@
+"""Train a line model in PyTorch, on an NVIDIA GPU: from nothing, or on from a checkpoint.
+
+Lines, texts, fonts and sizes are given as to `ocrmypdf_trocr_mlx.training.pretrain`; the product
+is a checkpoint folder like its.  The model also learns to draft (see model/draft.py of the
+package).  Ctrl-C ends it early: what was learned until then is written.
+
+    PYTHONPATH=examples python -m pretrain_torch.train --init DIR --dev dev.tar --seconds 300 ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ocrmypdf_trocr_mlx import backend
+from ocrmypdf_trocr_mlx.checkpoints.convert import refuse_full
+from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
+from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
+from ocrmypdf_trocr_mlx.training.batches import Frame, stream
+from ocrmypdf_trocr_mlx.training.errors import TrainingError
+from ocrmypdf_trocr_mlx.training.labels import LabelEncoder
+from ocrmypdf_trocr_mlx.training.loop import interrupt_noted
+from ocrmypdf_trocr_mlx.training.material import (
+    Material,
+    add_arguments,
+    make_mixture,
+    read_material,
+    start,
+)
+from ocrmypdf_trocr_mlx.training.trainer import frame_of
+
+from .checkpoint import reader_of, write_product
+from .learning import Learner, Losses, Recipe
+from .model import Reader
+from .reading import TorchFollower, evaluate
+from .replay import Replay
+
+_LOG_EVERY = 100
+
+Tell = Callable[[str], None]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _parser().parse_args(arguments)
+    try:
+        refuse_full(args.out)  # now, not after the training
+        _train(args)
+    except (TrainingError, CheckpointError, ValueError) as e:
+        sys.stderr.write(f"pretrain_torch: {e}\n")
+        return 1
+    return 0
+
+
+def _train(args: argparse.Namespace) -> None:
+    pace = Pace(args.steps, args.seconds)
+    backend.prepare("cpu")  # MLX checks the product; all else is PyTorch's
+    # Threads that wait for a processor which a worker has hold up all the others.
+    torch.set_num_threads(max(1, backend.available_cpus() - args.workers))
+    torch.manual_seed(args.seed)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    beside = args.out.with_name(f"{args.out.name}-training")
+    source = start(args, beside / "start")
+    checkpoint, encode = load(source), LabelEncoder(source)
+    model = reader_of(source, checkpoint).to(args.device)
+    frame = frame_of(checkpoint, args.batch_size)
+    follower = TorchFollower(model, checkpoint)
+    material = read_material(args, checkpoint, encode, frame, follower)
+    mixture = make_mixture(args, material, encode, frame)
+    beside.mkdir(parents=True, exist_ok=True)
+    with (beside / "log.txt").open("a", encoding="utf-8") as log:
+
+        def tell(text: str) -> None:
+            for file in (sys.stderr, log):
+                file.write(f"{text}\n")
+                file.flush()
+
+        tell(_described(material))
+        if args.init:
+            _tell_errors("before", tell, model, checkpoint, material, frame)
+        head_steps = 0 if checkpoint.model.has_drafts else args.head_steps
+        recipe = Recipe(args.lr, args.warmup, head_steps)
+        learner = Learner(model, checkpoint.processor, frame.end, recipe)
+        with (
+            interrupt_noted() as interrupted,
+            stream(mixture, 0, args.workers) as batches,
+            Replay(batches, args.replay, args.seed) as replay,
+        ):
+            run(learner, replay, pace, interrupted.is_set, tell)
+        learner.finish()
+        write_product(source, model, args.out)
+        _tell_errors("after", tell, model, checkpoint, material, frame)
+
+
+def _described(material: Material) -> str:
+    words = "" if material.words is None else f", {len(material.words)} cut at their words"
+    return f"{len(material.real)} real lines{words}; {len(material.held_out)} to test on"
+
+
+def _tell_errors(
+    when: str,
+    tell: Tell,
+    model: Reader,
+    checkpoint: Checkpoint,
+    material: Material,
+    frame: Frame,
+) -> None:
+    for name, errors in evaluate(model, checkpoint, material.held_out, frame).items():
+        tell(f"{when}: {name}: {errors}")
+
+
+class Pace:
+    """How much of a training is done, by steps or by the time since its first step."""
+
+    def __init__(self, steps: int | None, seconds: float | None):
+        """Of which one is given; raises TrainingError where it is not positive."""
+        if (steps if steps is not None else seconds or 0) <= 0:
+            raise TrainingError("give a positive number of --steps or --seconds")
+        self._steps, self._seconds = steps, seconds
+        self._began: float | None = None
+
+    def done(self, step: int) -> float:
+        """0 to 1 before step number `step`, counted from 0; from 1 on there is none."""
+        if self._steps is not None:
+            return step / self._steps
+        assert self._seconds is not None
+        if step == 0:  # the first batch may be long in coming
+            return 0.0
+        self._began = self._began or time.monotonic()
+        return (time.monotonic() - self._began) / self._seconds
+
+
+def run(
+    learner: Learner, replay: Replay, pace: Pace, stopped: Callable[[], bool], tell: Tell
+) -> None:
+    """Learn until the pace says 1, or `stopped` is true after a step."""
+    tally = _Tally()
+    while (done := pace.done(learner.step)) < 1:
+        lr = learner.lr(done)
+        batch, fresh = replay.next()
+        tally.add(learner.learn(batch, done), len(batch.pixels), fresh)
+        last = stopped()
+        if learner.step % _LOG_EVERY == 0 or last:
+            tell(f"step {learner.step}  {tally.told()}  lr {lr:.1e}")
+            tally = _Tally()
+        if last:
+            tell(f"stopped at step {learner.step}")
+            return
+
+
+class _Tally:
+    """What was learned since the last line of the log."""
+
+    def __init__(self) -> None:
+        self._losses: list[Losses] = []
+        self._lines = self._fresh = 0
+        self._since = time.monotonic()
+
+    def add(self, losses: Losses, lines: int, fresh: bool) -> None:
+        self._losses.append(losses)
+        self._lines += lines
+        self._fresh += lines * fresh
+
+    def told(self) -> str:
+        """Raises TrainingError where the losses are no numbers."""
+        said, drafted = (float(torch.stack(x).mean()) for x in zip(*self._losses, strict=True))
+        if not (math.isfinite(said) and math.isfinite(drafted)):
+            raise TrainingError(f"the losses are {said} and {drafted}: lower the learning rate")
+        speed = self._lines / max(1e-9, time.monotonic() - self._since)
+        return (
+            f"loss {said:.4f}  of drafts {drafted:.4f}  {speed:.0f} lines/s, "
+            f"{self._fresh / self._lines:.0%} of them new"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pretrain_torch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="new folder for the model; OUT-training: its log")
+    add_arguments(parser)
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--steps", type=int)
+    length.add_argument("--seconds", type=float, help="instead of a number of steps")
+    add("--warmup", type=int, default=250)
+    add("--head-steps", type=int, default=150, help="steps a new draft head learns alone")
+    add("--replay", type=int, default=2, help="times a batch may be shown again for want of new")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.set_defaults(workers=max(0, backend.available_cpus() - 1))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
