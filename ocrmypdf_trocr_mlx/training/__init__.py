@@ -1,8 +1,8 @@
 """Training in MLX: `finetune` goes on from a checkpoint, `pretrain` starts from nothing.
 
 data, transcripts, crop -> dataset -> batches -> loop -> product; finetune and pretrain put them
-together.  Worker processes import data, dataset, batches and the renderer: none of them may
-import MLX.
+together.  Worker processes, which make batches, are spawned: a forked child of a process that
+uses MLX would hang.
 """
 
 from __future__ import annotations
