@@ -168,6 +168,16 @@ def test_where_a_draft_goes_on(draft: str, says: list[str], rest: str) -> None:
     assert "".join(map(chr, expected.rest)) == rest
 
 
+def test_a_draft_that_was_wrong_is_trusted_less() -> None:
+    draft = Draft(list(range(10, 40)))
+    assert draft.ahead(100) == list(range(10, 40)) and draft.ahead(5) == list(range(10, 15))
+    draft.ahead(100)
+    draft.say([10, 11, 99])  # two right, one wrong
+    assert draft.ahead(100) == list(range(13, 19))
+    draft.say([*range(13, 19), 19])  # all right
+    assert draft.ahead(100) == list(range(20, 32))
+
+
 def test_drafts_of_the_bundled_model() -> None:
     """They are right nearly everywhere on clean print: else they would cost more than they save."""
     checkpoint = load(resolve(None))

@@ -89,7 +89,7 @@ def check_drafts(
     active = [row for row, text in enumerate(texts) if text.room]
     while active:
         between()
-        given = [[last[i], *expected[i].rest[: texts[i].room - 1]] for i in active]
+        given = [[last[i], *expected[i].ahead(texts[i].room - 1)] for i in active]
         for row, tokens, said in zip(active, given, checker.check(active, given), strict=True):
             new = said.tokens.tolist()
             right = 1 + _agreed(tokens[1:], new)

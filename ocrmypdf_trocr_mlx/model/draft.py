@@ -15,6 +15,9 @@ import numpy as np
 
 from .config import TrOCRConfig
 
+# Tokens that are checked after one that was wrong, beyond as many as were right before it.
+_AFTER_ERROR = 4
+
 
 class DraftHead(nn.Module):
     """`config.draft_frames` tokens for each column of patches."""
@@ -55,15 +58,23 @@ class Draft:
 
     def __init__(self, tokens: list[int]):
         self.rest = tokens  # what is likely to come
+        self._trusted = self._asked = len(tokens)
         self._tokens = np.array(tokens, int)
         self._places = np.arange(len(tokens) + 1)
         # Edit distances of what was said to the first 0, 1, 2 ... tokens.
         self._distances = self._places
         self._as_drafted = True
 
+    def ahead(self, most: int) -> list[int]:
+        """The next tokens to check: of a draft that was wrong not far more than it was right."""
+        ahead = self.rest[: min(most, self._trusted)]
+        self._asked = len(ahead)
+        return ahead
+
     def say(self, tokens: list[int]) -> None:
-        """The decoder's text goes on with these: what is likely to come, but for the last."""
+        """The decoder's text goes on with these: what was ahead, or less, and a last one."""
         agreed = len(tokens) - 1
+        self._trusted = 2 * self._trusted if agreed == self._asked else agreed + _AFTER_ERROR
         if self._as_drafted:
             # So far a beginning of the draft, as far from others as it is longer or shorter.
             self._distances, self._as_drafted = np.abs(self._places - agreed), False
