@@ -18,7 +18,7 @@ from ocrmypdf_trocr_mlx.documents import DEFAULT_DPI, page_images
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE
 from ocrmypdf_trocr_mlx.pipeline import map_ahead
 from ocrmypdf_trocr_mlx.printable import clean, printable
-from ocrmypdf_trocr_mlx.reader import PageReader, to_gray
+from ocrmypdf_trocr_mlx.reader import PageReader, is_line, to_gray
 from ocrmypdf_trocr_mlx.recognizer import Reading, ReadWord, Recognizer, shared
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 
@@ -43,14 +43,21 @@ class Processor:
         """
         self._recognizer.close()
 
-    def process_image(self, image: ImageSource, *, line: bool = False) -> str:
-        """The text of a page, or, with `line`, of an image of a single line of text."""
-        return self.read_lines([image])[0].text if line else self.read_page(image).text
+    def process_image(self, image: ImageSource, *, line: bool | None = None) -> str:
+        """The text of a page, or of a single line; `line` None: whichever the image shows."""
+        picture = _picture(image)
+        if line is None:
+            line = is_line(picture)
+        return self.read_lines([picture])[0].text if line else self._read(picture).text
 
-    def process_batch(self, images: Iterable[ImageSource], *, line: bool = False) -> list[str]:
+    def process_batch(
+        self, images: Iterable[ImageSource], *, line: bool | None = None
+    ) -> list[str]:
         """`process_image` of each, faster than one by one: their lines share batches."""
         if line:
             return [reading.text for reading in self.read_lines(list(images))]
+        if line is None:
+            return list(map_ahead(self.process_image, images))
         return [page.text for page in self.read_pages(images)]
 
     def read_page(self, image: ImageSource) -> Page:

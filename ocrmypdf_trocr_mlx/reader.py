@@ -18,6 +18,10 @@ from ocrmypdf_trocr_mlx.sideways import with_sideways
 
 log = logging.getLogger(__name__)
 
+# Pages are not so many times as wide as they are high.
+_CUT_OUT = 2
+# Feet and heads of letters of other lines, in the crop of a line, are shorter or lower rows.
+_SECOND_ROW, _SECOND_SIZE = 0.6, 0.8
 # A rule has ink in so many of a word's columns; no letter below the baseline has.
 _RULE_COVER = 0.9
 
@@ -34,7 +38,7 @@ class PageReader:
     def read(self, image: Image.Image | np.ndarray) -> Page:
         """Read an upright page (a slight skew is found and undone), any size and mode."""
         gray = to_gray(image)
-        layout = find_layout(gray)
+        layout = _layout(gray)
         parts = layout.parts + [part for turned in layout.sideways for part in turned.parts]
         readings = _results([self._recognizer.submit(part.crop) for part in parts])
         blocks = self._blocks(layout, readings)
@@ -74,6 +78,36 @@ class PageReader:
             Word(w.text, _word_box(part, w.left, w.right, layout), w.confidence)
             for w in reading.words
         ]
+
+
+def is_line(image: Image.Image | np.ndarray) -> bool:
+    """Is this a single line, cut out: wide and low, without a second row about as large?"""
+    gray = to_gray(image)
+    if gray.shape[0] * _CUT_OUT > gray.shape[1]:
+        return False
+    lines = [part.line for part in _layout(gray).parts]
+    largest = max(lines, key=lambda line: line.width * line.size, default=None)
+    return largest is None or not any(
+        abs(line.middle - largest.middle) > 0.8 * largest.size
+        and line.width > _SECOND_ROW * largest.width
+        and line.size > _SECOND_SIZE * largest.size
+        for line in lines
+    )
+
+
+def _layout(gray: np.ndarray) -> PageLayout:
+    """The layout of a page, or of a few lines cut out of one, whose letters may touch the edges."""
+    height, width = gray.shape
+    if height * _CUT_OUT > width:
+        return find_layout(gray)
+    margin = height
+    frame = np.concatenate((gray[0], gray[-1], gray[:, 0], gray[:, -1]))
+    paper = float(np.median(frame))
+    edges = (margin, margin, margin, margin)
+    layout = find_layout(cv2.copyMakeBorder(gray, *edges, cv2.BORDER_CONSTANT, value=paper))
+    for part in (layout, *layout.sideways):
+        part.to_page = part.to_page - [[0, 0, margin], [0, 0, margin]]
+    return layout
 
 
 def _results(futures: list[Future[Reading]]) -> Iterator[Reading]:
