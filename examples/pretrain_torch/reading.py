@@ -95,7 +95,7 @@ def read(model: Reader, checkpoint: Checkpoint, pixels: np.ndarray) -> list[tupl
     options = dataclasses.replace(checkpoint.options, num_beams=1)
     states = model.encode(normalised(_on_device(model, pixels), checkpoint.processor))
     best = model.frames(states).argmax(-1).cpu().numpy()
-    drafts = [collapse(frames, options.pad) for frames in best]
+    drafts = [tokens.tolist() for tokens in collapse(best, options.pad)]
     read_ = check_drafts(TorchChecker(model, states), drafts, options, nothing)
     decode = checkpoint.tokenizer.decode
     return [(decode(r.tokens), decode(d)) for r, d in zip(read_, drafts, strict=True)]
