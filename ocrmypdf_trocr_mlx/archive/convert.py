@@ -231,17 +231,26 @@ def _nameable(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _warnings() -> Iterator[list[str]]:
     """What OCRmyPDF and this package warn of meanwhile, such as a page that could not be read."""
-    said: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    handler = _Listener(logging.WARNING)
     loggers = [logging.getLogger(name) for name in ("ocrmypdf", "ocrmypdf_trocr_mlx")]
     for logger in loggers:
         logger.addHandler(handler)
     try:
-        yield said
+        yield handler.said
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
+
+
+class _Listener(logging.Handler):
+    """Keeps what is logged, without the time and place."""
+
+    def __init__(self, level: int):
+        super().__init__(level)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
 
 
 def _device(options: ocrmypdf.OcrOptions) -> str:
