@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,8 @@ pytest.importorskip("psutil", reason="needs the extra bench")
 pytest.importorskip("rapidfuzz", reason="needs the extra bench")
 pytest.importorskip("scipy", reason="needs the extra bench")
 
-from ocrmypdf_trocr_mlx.bench import command, engines, lines, pages, scaling, turned
+from ocrmypdf_trocr_mlx.bench import command, engines, pages, scaling, turned
 from ocrmypdf_trocr_mlx.orientation import find_skew
-from ocrmypdf_trocr_mlx.recognizer.reading import Reading, ReadWord
-from ocrmypdf_trocr_mlx.training.data import Line, Problem
 
 FAKE = str(Path(__file__).with_name("fake_reader_plugin.py"))
 
@@ -67,6 +64,32 @@ def test_figures_of_an_engine(folder):
     assert result.text.fcer == pytest.approx(0.5, abs=0.01)
     assert result.off_truth == 8
     assert len(table.to_json()) == 2
+
+
+def in_capitals(folder: Path) -> Path:
+    """The folder, its truth keyed in capitals whatever is printed."""
+    for path in folder.glob("*.json"):
+        data = json.loads(path.read_text())
+        data["lines"] = [{**line, "text": line["text"].upper()} for line in data["lines"]]
+        path.write_text(json.dumps(data))
+    return folder
+
+
+def test_truth_in_capitals_is_scored_case_blind(folder):
+    printed = {p.stem: json.loads(p.read_text())["lines"] for p in folder.glob("*.json")}
+
+    def exact(path: Path) -> engines.Found:
+        lines = printed[path.stem]
+        return engines.Found([engines.Item(x["text"], engines.Box(*x["bbox"])) for x in lines])
+
+    table = pages.run([folder], {"exact": exact})
+    assert list(table.totals()) == [("letters", "exact")]
+    table = pages.run([in_capitals(folder)], {"exact": exact}, limit=1)
+    ((key, result),) = table.totals().items()
+    assert key == ("letters, case-blind", "exact")
+    assert (result.pages, result.text.fcer) == (1, 0.0)
+    found = pages.run([folder], {"exact": exact}, reading=False)
+    assert list(found.totals()) == [("letters", "exact")]
 
 
 def test_layout_finds_printed_lines_without_a_recogniser(folder, tmp_path):
@@ -143,6 +166,14 @@ def test_a_whole_command_is_measured_and_scored(folder):
     assert result.text.read_words == 2 * read
 
 
+def test_a_command_on_truth_in_capitals_is_scored_case_blind(folder, tmp_path):
+    read = "\n".join(f"Line {i} of the page, printed level and in one column" for i in range(10))
+    document = command._document(folder, tmp_path / "a.pdf", 1, nocase=False)
+    assert (document.name, command._score(document, read).fcer) == ("letters", 0.0)
+    document = command._document(in_capitals(folder), tmp_path / "b.pdf", 1, nocase=False)
+    assert (document.name, command._score(document, read).fcer) == ("letters, case-blind", 0.0)
+
+
 def test_a_command_that_fails_is_named(folder, caplog):
     assert command.run([folder], {"bad": ["--no-such-option"]}, 1, False, None) == []
     assert "letters with bad: ocrmypdf exits with" in caplog.text
@@ -170,34 +201,6 @@ def test_bad_input_is_one_line(arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-class Misreader:
-    """Reads every line as "Hello", at once."""
-
-    def submit(self, crop: np.ndarray) -> Future[Reading]:
-        future: Future[Reading] = Future()
-        future.set_result(Reading((ReadWord("Hello", 0, 1, 1.0),)))
-        return future
-
-
-def test_lines_are_counted_by_source():
-    crop = np.zeros((8, 8), np.uint8)
-    found = [
-        Line("1", "Hello", crop, source="a"),
-        Line("2", "hallo", crop, source="a"),
-        Line("3", "Help", crop, source="b"),
-        Problem("4", "no text", source="b"),
-        Line("5", "", crop, source="a"),
-    ]
-    scored = lines.score_lines(found, Misreader(), limit=2, nocase=False)
-    assert scored == {
-        "a": lines.Source(lines=2, exact=1, characters=10, errors=2),
-        "b": lines.Source(lines=1, exact=0, characters=4, errors=2, unreadable=1),
-    }
-    assert lines.rows(scored)[0] == ["a", "2", "10", "20.00", "50.00", "0"]
-    folded = lines.score_lines(found, Misreader(), limit=None, nocase=True)
-    assert folded["a"].errors == 1 + 5
 
 
 def test_scaling_measures_documents_of_more_and_more_pages(tmp_path):

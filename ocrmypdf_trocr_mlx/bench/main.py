@@ -77,7 +77,10 @@ def pages(
     json_file: Json = None,
     save: Save = None,
 ) -> None:
-    """Read pages: character errors, words found, lines and words by their boxes, time."""
+    """Read pages: character errors, words found, lines and words by their boxes, time.
+
+    Case does not count in a folder whose truth is all in capitals.
+    """
     from . import pages as bench
     from .engines import READERS, open_engines
 
@@ -134,9 +137,14 @@ def columns(
     _report([*bench.READING, *bench.FINDING], results.reading_rows(), results.to_json(), json_file)
 
 
-@app.command(epilog="Example:  trocr-mlx score lines lines.tar --limit 100")
+@app.command(epilog="Example:  trocr-mlx score lines lines.tar pages --limit 100")
 def lines(
-    source: Annotated[Path, typer.Argument(help="Lines with their text, as finetune takes them.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...", help="Lines with their text, as finetune takes them, or pages."
+        ),
+    ],
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="The first N lines of each source.")
     ] = None,
@@ -145,17 +153,23 @@ def lines(
     device: Device = "auto",
     json_file: Json = None,
 ) -> None:
-    """Read single lines: character errors by the source that a manifest names."""
+    """Read single lines: character errors by the source that a manifest names, else by SOURCE.
+
+    A folder of pages with truth is cut into lines at the truth's boxes.  Case does not count in a
+    source whose truth is all in capitals.
+    """
     import dataclasses
 
     from ocrmypdf_trocr_mlx.recognizer import shared
-    from ocrmypdf_trocr_mlx.training.data import read_lines
 
     from . import lines as bench
 
-    scored = bench.score_lines(read_lines(source), shared(model, device), limit, nocase)
-    figures = [{"source": name, **dataclasses.asdict(found)} for name, found in scored.items()]
-    _report(list(bench.HEADERS), bench.rows(scored), figures, json_file)
+    recognizer, rows, records = shared(model, device), [], []
+    for path in sources:
+        scored = bench.score_lines(bench.read_source(path), recognizer, limit, nocase)
+        rows += bench.rows(scored)
+        records += [{"source": name, **dataclasses.asdict(s)} for name, s in scored.items()]
+    _report(bench.HEADERS, rows, records, json_file)
 
 
 @app.command(epilog="Example:  trocr-mlx score turned folder --limit 4")
@@ -192,7 +206,10 @@ def command(
     language: Language = "eng",
     json_file: Json = None,
 ) -> None:
-    """Run the whole command `ocrmypdf` on PDFs with each engine: time, memory, errors."""
+    """Run the whole command `ocrmypdf` on PDFs with each engine: time, memory, errors.
+
+    Case does not count in a folder whose truth is all in capitals.
+    """
     from . import command as bench
     from .engines import open_engines
 
