@@ -172,6 +172,45 @@ def lines(
     _report(bench.HEADERS, rows, records, json_file)
 
 
+@app.command(epilog="Example:  trocr-mlx score rendered --texts texts --fonts fonts --lines 50")
+def rendered(
+    texts: Annotated[
+        list[Path], typer.Option(metavar="DIR", help="Running text: .txt files. May be repeated.")
+    ],
+    fonts: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Fonts, by default the system's. May be repeated."),
+    ] = None,
+    count: Annotated[int, typer.Option("--lines", min=1, metavar="N", help="Lines.")] = 200,
+    blanks: Annotated[int, typer.Option(min=1, metavar="N", help="Crops without text.")] = 400,
+    seed: Annotated[int, typer.Option(help="Another number, other lines and crops.")] = 0,
+    model: Model = None,
+    device: Device = "auto",
+    json_file: Json = None,
+) -> None:
+    """Read what is rendered here: lines of clean print, and crops that hold no text.
+
+    The lines are set in upright serifs and sans at 10 to 12 points, 300 dpi; quotes and dashes are
+    told apart.  with sure text: with words that are all as sure as a page's must be.
+    """
+    import dataclasses
+
+    from ocrmypdf_trocr_mlx.recognizer import shared
+
+    from . import lines as single
+    from . import rendered as bench
+
+    recognizer = shared(model, device)
+    drawn = bench.clean_lines(fonts or [], texts, count, seed)
+    scored = single.score_lines(drawn, recognizer, None, nocase=False)
+    clean = [{"source": name, **dataclasses.asdict(s)} for name, s in scored.items()]
+    _report(single.HEADERS, single.rows(scored), clean, None)
+    silent = bench.score_blanks(recognizer, blanks, seed)
+    typer.echo()
+    blank = {"source": "blank crops", **dataclasses.asdict(silent)}
+    _report(bench.BLANK_HEADERS, [silent.row()], [*clean, blank], json_file)
+
+
 @app.command(epilog="Example:  trocr-mlx score turned folder --limit 4")
 def turned(
     folders: Folders,
