@@ -122,19 +122,13 @@ def columns(
     json_file: Json = None,
 ) -> None:
     """Read rendered pages in two columns: their plain CER tells whether the order is right."""
-    import tempfile
-
-    from . import columns as rendered
-    from . import pages as bench
+    from . import columns as bench
     from .engines import READERS, open_engines
+    from .pages import FINDING, READING
 
     opened = open_engines(READERS, engines or [], _settings(model, device, language))
-    with tempfile.TemporaryDirectory(prefix="trocr-columns-") as name:
-        folder = Path(name, "two columns")
-        folder.mkdir()
-        rendered.write_pages(folder, count)
-        results = bench.run([folder], opened)
-    _report([*bench.READING, *bench.FINDING], results.reading_rows(), results.to_json(), json_file)
+    results = bench.run(opened, count)
+    _report([*READING, *FINDING], results.reading_rows(), results.to_json(), json_file)
 
 
 @app.command(epilog="Example:  trocr-mlx score lines lines.tar pages --limit 100")
@@ -231,6 +225,31 @@ def turned(
     _report(bench.HEADERS, bench.rows(results), bench.to_json(results), json_file)
 
 
+@app.command("table", epilog="Example:  trocr-mlx score table folder --limit 3 --engine trocr")
+def whole(
+    folders: Folders,
+    limit: Limit = None,
+    engines: Engines = None,
+    model: Model = None,
+    device: Device = "auto",
+    language: Language = "eng",
+    json_file: Json = None,
+) -> None:
+    """Print all about layout and reading: what pages, columns and turned tell, the layout's time.
+
+    Each section is printed, and written to the JSON file, when it is done.
+    """
+    from . import whole as bench
+
+    settings = _settings(model, device, language)
+    figures = {}
+    for section in bench.sections(folders, engines or [], settings, limit):
+        typer.echo(f"{section.title}:\n")
+        figures[section.key] = section.records
+        _report(section.headers, section.rows, figures, json_file)
+        typer.echo()
+
+
 @app.command(epilog="Example:  trocr-mlx score command folder --engine trocr --engine tesseract")
 def command(
     sources: Annotated[
@@ -303,11 +322,9 @@ def _settings(model: str | None, device: str, language: str) -> Settings:
     return Settings(model, device, language)
 
 
-def _report(
-    headers: Any, rows: list[list[str]], records: list[dict[str, Any]], json_file: Path | None
-) -> None:
+def _report(headers: Any, rows: list[list[str]], figures: Any, json_file: Path | None) -> None:
     from .report import table
 
     typer.echo(table(headers, rows))
     if json_file is not None:
-        json_file.write_text(json.dumps(records, indent=1), encoding="utf-8")
+        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
