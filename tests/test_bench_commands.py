@@ -6,24 +6,23 @@ import json
 import shutil
 import subprocess
 import sys
-from concurrent.futures import Future
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pikepdf
 import pytest
 from conftest import TEXT
 from PIL import Image, ImageDraw, ImageFont
+from training_data import write_checkpoint
 
 pytest.importorskip("img2pdf", reason="needs the extra bench")
 pytest.importorskip("psutil", reason="needs the extra bench")
 pytest.importorskip("rapidfuzz", reason="needs the extra bench")
 pytest.importorskip("scipy", reason="needs the extra bench")
 
-from ocrmypdf_trocr_mlx.bench import command, engines, lines, pages, scaling, turned
+from ocrmypdf_trocr_mlx.bench import command, engines, layout_time, pages, scaling, turned, whole
 from ocrmypdf_trocr_mlx.orientation import find_skew
-from ocrmypdf_trocr_mlx.recognizer.reading import Reading, ReadWord
-from ocrmypdf_trocr_mlx.training.data import Line, Problem
 
 FAKE = str(Path(__file__).with_name("fake_reader_plugin.py"))
 
@@ -69,6 +68,32 @@ def test_figures_of_an_engine(folder):
     assert len(table.to_json()) == 2
 
 
+def in_capitals(folder: Path) -> Path:
+    """The folder, its truth keyed in capitals whatever is printed."""
+    for path in folder.glob("*.json"):
+        data = json.loads(path.read_text())
+        data["lines"] = [{**line, "text": line["text"].upper()} for line in data["lines"]]
+        path.write_text(json.dumps(data))
+    return folder
+
+
+def test_truth_in_capitals_is_scored_case_blind(folder):
+    printed = {p.stem: json.loads(p.read_text())["lines"] for p in folder.glob("*.json")}
+
+    def exact(path: Path) -> engines.Found:
+        lines = printed[path.stem]
+        return engines.Found([engines.Item(x["text"], engines.Box(*x["bbox"])) for x in lines])
+
+    table = pages.run([folder], {"exact": exact})
+    assert list(table.totals()) == [("letters", "exact")]
+    table = pages.run([in_capitals(folder)], {"exact": exact}, limit=1)
+    ((key, result),) = table.totals().items()
+    assert key == ("letters, case-blind", "exact")
+    assert (result.pages, result.text.fcer) == (1, 0.0)
+    found = pages.run([folder], {"exact": exact}, reading=False)
+    assert list(found.totals()) == [("letters", "exact")]
+
+
 def test_layout_finds_printed_lines_without_a_recogniser(folder, tmp_path):
     done = run_score("layout", folder, "--engine", "trocr", "--json", tmp_path / "figures.json")
     assert done.returncode == 0, done.stderr
@@ -100,7 +125,10 @@ def test_errors_of_turned_pages(folder):
     angles = sorted(turned.skew_at(k) for k in range(3))
     worst = max(angles[2] - angles[1], angles[1] - angles[0])
     assert float(row[4]) == pytest.approx(worst, abs=0.006)
-    assert row[6:9] == ["25.00", "25.00", "3 of 4"]
+    assert row[6:10] == ["25.00", "25.00", "3 of 4", "0 of 4"]
+    shy = turned.Turner(skew=lambda gray: 0.0, orientation=lambda gray: (0, turned.SURE))
+    (row,) = turned.rows(turned.run([folder], {"shy": shy}, limit=1, turns=2))
+    assert row[6:10] == ["25.00", "0.00", "0 of 4", "4 of 4"]
 
 
 def test_orientation_asked_for_is_clockwise(folder):
@@ -143,6 +171,14 @@ def test_a_whole_command_is_measured_and_scored(folder):
     assert result.text.read_words == 2 * read
 
 
+def test_a_command_on_truth_in_capitals_is_scored_case_blind(folder, tmp_path):
+    read = "\n".join(f"Line {i} of the page, printed level and in one column" for i in range(10))
+    document = command._document(folder, tmp_path / "a.pdf", 1, nocase=False)
+    assert (document.name, command._score(document, read).fcer) == ("letters", 0.0)
+    document = command._document(in_capitals(folder), tmp_path / "b.pdf", 1, nocase=False)
+    assert (document.name, command._score(document, read).fcer) == ("letters, case-blind", 0.0)
+
+
 def test_a_command_that_fails_is_named(folder, caplog):
     assert command.run([folder], {"bad": ["--no-such-option"]}, 1, False, None) == []
     assert "letters with bad: ocrmypdf exits with" in caplog.text
@@ -159,6 +195,7 @@ def test_memory_of_a_process():
     [
         (("layout", "nowhere"), "nowhere: not a folder"),
         (("layout", ".", "--engine", "other"), "--engine other: choose from trocr"),
+        (("table", ".", "--engine", "other"), "--engine other: choose from trocr"),
         (("command", "nowhere.pdf", "--engine", "tesseract"), "nowhere.pdf: neither a folder"),
         (("pages", ".", "--model", "nowhere/at/all"), "nowhere/at/all"),
     ],
@@ -172,32 +209,68 @@ def test_bad_input_is_one_line(arguments, message):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-class Misreader:
-    """Reads every line as "Hello", at once."""
+def test_the_whole_table_comes_section_by_section(folder, monkeypatch):
+    asked = []
 
-    def submit(self, crop: np.ndarray) -> Future[Reading]:
-        future: Future[Reading] = Future()
-        future.set_result(Reading((ReadWord("Hello", 0, 1, 1.0),)))
-        return future
+    def reader(name: str) -> engines.Engine:
+        def read(path: Path) -> engines.Found:
+            asked.append(name)
+            return engines.Found()
+
+        return read
+
+    def turner(name: str) -> turned.Turner:
+        return turned.Turner(lambda gray: asked.append("turns") or 0.0, lambda gray: (0, 20.0))
+
+    readers = {name: lambda settings, name=name: reader(name) for name in ("blind", "trocr")}
+    monkeypatch.setattr(whole, "READERS", readers)
+    monkeypatch.setattr(turned, "TURNERS", {"trocr": turner, "not asked for": turner})
+    found = whole.sections([folder], ["blind", "trocr"], engines.Settings(), limit=1)
+    first = next(found)
+    assert asked == ["blind", "trocr"]
+    assert [row[:3] for row in first.rows] == [["letters", name, "1"] for name in readers]
+    second = next(found)
+    assert asked == 2 * ["blind", "trocr"]
+    assert [row[:3] for row in second.rows] == [["two columns", name, "1"] for name in readers]
+    third, last = found
+    assert asked.count("turns") == 5
+    assert [row[:3] for row in third.rows] == [["letters", "trocr", "1"]]
+    assert [row[:3] for row in last.rows] == [["letters", "trocr", "1"]]
+    for section in (first, second, third, last):
+        assert all(len(row) == len(section.headers) for row in section.rows)
+    keys = [section.key for section in whole.sections([folder], ["blind"], engines.Settings(), 1)]
+    assert keys == ["pages", "columns"]
 
 
-def test_lines_are_counted_by_source():
-    crop = np.zeros((8, 8), np.uint8)
-    found = [
-        Line("1", "Hello", crop, source="a"),
-        Line("2", "hallo", crop, source="a"),
-        Line("3", "Help", crop, source="b"),
-        Problem("4", "no text", source="b"),
-        Line("5", "", crop, source="a"),
-    ]
-    scored = lines.score_lines(found, Misreader(), limit=2, nocase=False)
-    assert scored == {
-        "a": lines.Source(lines=2, exact=1, characters=10, errors=2),
-        "b": lines.Source(lines=1, exact=0, characters=4, errors=2, unreadable=1),
+def test_the_command_prints_the_whole_table(folder, tmp_path):
+    file, model = tmp_path / "figures.json", write_checkpoint(tmp_path / "model")
+    options = ["--engine", "trocr", "--model", model, "--limit", 1, "--json", file]
+    done = run_score("table", folder, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("| letters ") == 3
+    assert done.stdout.count("| two columns ") == 1
+    assert "fCER %" in done.stdout and "worst °" in done.stdout and "s: median" in done.stdout
+    figures = json.loads(file.read_text())
+    assert {key: len(records) for key, records in figures.items()} == {
+        **{"pages": 1, "columns": 1},
+        **{"turned": 1, "layout": 1},
     }
-    assert lines.rows(scored)[0] == ["a", "2", "10", "20.00", "50.00", "0"]
-    folded = lines.score_lines(found, Misreader(), limit=None, nocase=True)
-    assert folded["a"].errors == 1 + 5
+
+
+def test_the_layout_is_timed_at_the_size_of_a4(folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        layout_time, "find_layout", lambda gray: seen.append((gray.shape, cv2.getNumThreads()))
+    )
+    before = cv2.getNumThreads()
+    results = layout_time.run([folder], None)
+    assert cv2.getNumThreads() == before
+    for (height, width), threads in seen:
+        assert threads == 1
+        assert height * width == pytest.approx(2480 * 3508, rel=1e-3)
+        assert width / height == pytest.approx(1000 / 800, rel=1e-3)
+    (row,) = layout_time.rows(results)
+    assert row[:3] == ["letters", "trocr", "2"]
 
 
 def test_scaling_measures_documents_of_more_and_more_pages(tmp_path):

@@ -43,7 +43,7 @@ def write_pairs(folder: Path, texts: list[str]) -> Path:
     return folder
 
 
-def write_font(path: Path, letters: str) -> None:
+def write_font(path: Path, letters: str, style: str = "Regular") -> None:
     """A font whose letters are all full squares, 500 units wide and high."""
     builder = FontBuilder(1000, isTTF=True)
     names = [".notdef", "space", *(f"u{ord(c):04X}" for c in letters)]
@@ -58,7 +58,7 @@ def write_font(path: Path, letters: str) -> None:
     builder.setupGlyf({n: empty if n in (".notdef", "space") else square for n in names})
     builder.setupHorizontalMetrics(dict.fromkeys(names, (500, 50)))
     builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+    builder.setupNameTable({"familyName": "Squares", "styleName": style})
     builder.setupOS2(sTypoAscender=800, sTypoDescender=-200)
     builder.setupPost()
     builder.save(path)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from . import pages
+from .engines import Engine
 
 WIDTH, HEIGHT = 1700, 2200  # Letter at 200 dpi
 MARGIN = 150
@@ -74,6 +78,15 @@ class _Sheet:
 
     def _word(self) -> str:
         return str(self.rng.choice(_WORDS))
+
+
+def run(engines: dict[str, Engine], count: int) -> pages.Table:
+    """Read so many pages of `write_pages` with each engine."""
+    with tempfile.TemporaryDirectory(prefix="trocr-columns-") as name:
+        folder = Path(name, "two columns")
+        folder.mkdir()
+        write_pages(folder, count)
+        return pages.run([folder], engines)
 
 
 def write_pages(folder: Path, count: int, seed: int = 0) -> None:

@@ -27,7 +27,7 @@ from PIL import Image
 from .engines import Settings, Unavailable, cpu_seconds
 from .report import number, percent
 from .scores import TextScore, score
-from .truth import TruthPage, read_folder
+from .truth import TruthPage, is_case_blind, named, read_folder, spread
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,13 @@ Arguments = list[str]
 
 @dataclass(frozen=True)
 class Document:
-    """A PDF and the truth of its pages, if there is any."""
+    """A PDF and the truth of its pages, if there is any, and whether case counts in it."""
 
     name: str
     path: Path
     pages: int
     truth: list[TruthPage] = field(default_factory=list)
+    nocase: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,13 @@ def run(
     results = []
     with tempfile.TemporaryDirectory(prefix="trocr-bench-") as folder:
         for index, source in enumerate(sources):
-            document = _document(source, Path(folder) / f"{index}.pdf", limit)
+            document = _document(source, Path(folder) / f"{index}.pdf", limit, nocase)
             for name, arguments in engines.items():
                 log.info("%s: %d pages with %s", document.name, document.pages, name)
                 if jobs is not None:
                     arguments = [*arguments, "--jobs", str(jobs)]
                 try:
-                    result = run_command(document, name, arguments, Path(folder), nocase)
+                    result = run_command(document, name, arguments, Path(folder))
                     log.info(
                         "%s", ", ".join(map(" ".join, zip(HEADERS, result.row(), strict=True)))
                     )
@@ -119,11 +120,13 @@ def run(
     return results
 
 
-def _document(source: Path, target: Path, limit: int | None) -> Document:
+def _document(source: Path, target: Path, limit: int | None, nocase: bool) -> Document:
     if source.is_dir():
-        truth = read_folder(source, limit)
+        every = read_folder(source)
+        truth = spread(every, limit)
+        blind = nocase or is_case_blind(page.text for page in every)
         write_pdf([page.image for page in truth], target)
-        return Document(source.name, target, len(truth), truth)
+        return Document(named(source.name, blind), target, len(truth), truth, blind)
     try:
         with pikepdf.open(source) as pdf:
             pages = len(pdf.pages)
@@ -154,9 +157,7 @@ def _one_page(path: Path) -> bytes:
         raise ValueError(f"{path}: img2pdf cannot make a PDF of it: {e}") from e
 
 
-def run_command(
-    document: Document, engine: str, arguments: Arguments, folder: Path, nocase: bool
-) -> Result:
+def run_command(document: Document, engine: str, arguments: Arguments, folder: Path) -> Result:
     """Run the command once; raises RuntimeError, one line, where it fails."""
     sidecar, errors = folder / "text.txt", folder / "stderr.txt"
     command = [sys.executable, "-m", "ocrmypdf", "--quiet", *arguments]
@@ -171,7 +172,7 @@ def run_command(
             f"{document.name} with {engine}: ocrmypdf exits with {process.returncode}: "
             f"{lines[-1] if lines else 'no message'}"
         )
-    text = _score(document, sidecar.read_text(encoding="utf-8"), nocase)
+    text = _score(document, sidecar.read_text(encoding="utf-8"))
     return Result(document.name, engine, document.pages, seconds, cpu, peak, text)
 
 
@@ -190,7 +191,7 @@ def _watch_memory(process: subprocess.Popen[bytes]) -> int:
     return peak
 
 
-def _score(document: Document, text: str, nocase: bool) -> TextScore | None:
+def _score(document: Document, text: str) -> TextScore | None:
     """The pages of the sidecar text against the truth."""
     if not document.truth:
         return None
@@ -198,7 +199,7 @@ def _score(document: Document, text: str, nocase: bool) -> TextScore | None:
     pages += [""] * (len(document.truth) - len(pages))
     return sum(
         (
-            score([line.text for line in page.lines], read.split("\n"), nocase)
+            score([line.text for line in page.lines], read.split("\n"), document.nocase)
             for page, read in zip(document.truth, pages, strict=False)
         ),
         TextScore(),

@@ -77,7 +77,10 @@ def pages(
     json_file: Json = None,
     save: Save = None,
 ) -> None:
-    """Read pages: character errors, words found, lines and words by their boxes, time."""
+    """Read pages: character errors, words found, lines and words by their boxes, time.
+
+    Case does not count in a folder whose truth is all in capitals.
+    """
     from . import pages as bench
     from .engines import READERS, open_engines
 
@@ -119,24 +122,23 @@ def columns(
     json_file: Json = None,
 ) -> None:
     """Read rendered pages in two columns: their plain CER tells whether the order is right."""
-    import tempfile
-
-    from . import columns as rendered
-    from . import pages as bench
+    from . import columns as bench
     from .engines import READERS, open_engines
+    from .pages import FINDING, READING
 
     opened = open_engines(READERS, engines or [], _settings(model, device, language))
-    with tempfile.TemporaryDirectory(prefix="trocr-columns-") as name:
-        folder = Path(name, "two columns")
-        folder.mkdir()
-        rendered.write_pages(folder, count)
-        results = bench.run([folder], opened)
-    _report([*bench.READING, *bench.FINDING], results.reading_rows(), results.to_json(), json_file)
+    results = bench.run(opened, count)
+    _report([*READING, *FINDING], results.reading_rows(), results.to_json(), json_file)
 
 
-@app.command(epilog="Example:  trocr-mlx score lines lines.tar --limit 100")
+@app.command(epilog="Example:  trocr-mlx score lines lines.tar pages --limit 100")
 def lines(
-    source: Annotated[Path, typer.Argument(help="Lines with their text, as finetune takes them.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...", help="Lines with their text, as finetune takes them, or pages."
+        ),
+    ],
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="The first N lines of each source.")
     ] = None,
@@ -145,17 +147,62 @@ def lines(
     device: Device = "auto",
     json_file: Json = None,
 ) -> None:
-    """Read single lines: character errors by the source that a manifest names."""
+    """Read single lines: character errors by the source that a manifest names, else by SOURCE.
+
+    A folder of pages with truth is cut into lines at the truth's boxes.  Case does not count in a
+    source whose truth is all in capitals.
+    """
     import dataclasses
 
     from ocrmypdf_trocr_mlx.recognizer import shared
-    from ocrmypdf_trocr_mlx.training.data import read_lines
 
     from . import lines as bench
 
-    scored = bench.score_lines(read_lines(source), shared(model, device), limit, nocase)
-    figures = [{"source": name, **dataclasses.asdict(found)} for name, found in scored.items()]
-    _report(list(bench.HEADERS), bench.rows(scored), figures, json_file)
+    recognizer, rows, records = shared(model, device), [], []
+    for path in sources:
+        scored = bench.score_lines(bench.read_source(path), recognizer, limit, nocase)
+        rows += bench.rows(scored)
+        records += [{"source": name, **dataclasses.asdict(s)} for name, s in scored.items()]
+    _report(bench.HEADERS, rows, records, json_file)
+
+
+@app.command(epilog="Example:  trocr-mlx score rendered --texts texts --fonts fonts --lines 50")
+def rendered(
+    texts: Annotated[
+        list[Path], typer.Option(metavar="DIR", help="Running text: .txt files. May be repeated.")
+    ],
+    fonts: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Fonts, by default the system's. May be repeated."),
+    ] = None,
+    count: Annotated[int, typer.Option("--lines", min=1, metavar="N", help="Lines.")] = 200,
+    blanks: Annotated[int, typer.Option(min=1, metavar="N", help="Crops without text.")] = 400,
+    seed: Annotated[int, typer.Option(help="Another number, other lines and crops.")] = 0,
+    model: Model = None,
+    device: Device = "auto",
+    json_file: Json = None,
+) -> None:
+    """Read what is rendered here: lines of clean print, and crops that hold no text.
+
+    The lines are set in upright serifs and sans at 10 to 12 points, 300 dpi; quotes and dashes are
+    told apart.  with sure text: with words that are all as sure as a page's must be.
+    """
+    import dataclasses
+
+    from ocrmypdf_trocr_mlx.recognizer import shared
+
+    from . import lines as single
+    from . import rendered as bench
+
+    recognizer = shared(model, device)
+    drawn = bench.clean_lines(fonts or [], texts, count, seed)
+    scored = single.score_lines(drawn, recognizer, None, nocase=False)
+    clean = [{"source": name, **dataclasses.asdict(s)} for name, s in scored.items()]
+    _report(single.HEADERS, single.rows(scored), clean, None)
+    silent = bench.score_blanks(recognizer, blanks, seed)
+    typer.echo()
+    blank = {"source": "blank crops", **dataclasses.asdict(silent)}
+    _report(bench.BLANK_HEADERS, [silent.row()], [*clean, blank], json_file)
 
 
 @app.command(epilog="Example:  trocr-mlx score turned folder --limit 4")
@@ -178,6 +225,31 @@ def turned(
     _report(bench.HEADERS, bench.rows(results), bench.to_json(results), json_file)
 
 
+@app.command("table", epilog="Example:  trocr-mlx score table folder --limit 3 --engine trocr")
+def whole(
+    folders: Folders,
+    limit: Limit = None,
+    engines: Engines = None,
+    model: Model = None,
+    device: Device = "auto",
+    language: Language = "eng",
+    json_file: Json = None,
+) -> None:
+    """Print all about layout and reading: what pages, columns and turned tell, the layout's time.
+
+    Each section is printed, and written to the JSON file, when it is done.
+    """
+    from . import whole as bench
+
+    settings = _settings(model, device, language)
+    figures = {}
+    for section in bench.sections(folders, engines or [], settings, limit):
+        typer.echo(f"{section.title}:\n")
+        figures[section.key] = section.records
+        _report(section.headers, section.rows, figures, json_file)
+        typer.echo()
+
+
 @app.command(epilog="Example:  trocr-mlx score command folder --engine trocr --engine tesseract")
 def command(
     sources: Annotated[
@@ -192,7 +264,10 @@ def command(
     language: Language = "eng",
     json_file: Json = None,
 ) -> None:
-    """Run the whole command `ocrmypdf` on PDFs with each engine: time, memory, errors."""
+    """Run the whole command `ocrmypdf` on PDFs with each engine: time, memory, errors.
+
+    Case does not count in a folder whose truth is all in capitals.
+    """
     from . import command as bench
     from .engines import open_engines
 
@@ -247,11 +322,9 @@ def _settings(model: str | None, device: str, language: str) -> Settings:
     return Settings(model, device, language)
 
 
-def _report(
-    headers: Any, rows: list[list[str]], records: list[dict[str, Any]], json_file: Path | None
-) -> None:
+def _report(headers: Any, rows: list[list[str]], figures: Any, json_file: Path | None) -> None:
     from .report import table
 
     typer.echo(table(headers, rows))
     if json_file is not None:
-        json_file.write_text(json.dumps(records, indent=1), encoding="utf-8")
+        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")

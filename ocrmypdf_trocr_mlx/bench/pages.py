@@ -12,7 +12,7 @@ from .boxes import BoxScore, Fragment, fragment_score, is_off, line_score, word_
 from .engines import Engine, Found, Timed, timed
 from .report import number, percent
 from .scores import TextScore, score
-from .truth import TruthPage, read_folder
+from .truth import TruthPage, is_case_blind, named, read_folder, spread
 
 log = logging.getLogger(__name__)
 
@@ -142,18 +142,20 @@ def run(
 ) -> Table:
     """Run the engines on the pages of the folders, one after the other on each page.
 
-    `reading`: compare the text, too.  `save`: a folder for what each engine found, in the form
-    of the truth.
+    `reading`: compare the text, too, without regard to case where a folder's truth has none.
+    `save`: a folder for what each engine found, in the form of the truth.
     """
     table = Table()
     for folder in folders:
-        pages = read_folder(folder, limit)
+        every = read_folder(folder)
+        pages = spread(every, limit)
+        blind = reading and (nocase or is_case_blind(page.text for page in every))
         for count, page in enumerate(pages, start=1):
             log.info("%s: page %d of %d, %s", folder.name, count, len(pages), page.name)
             for name, engine in engines.items():
                 timing = timed(engine, page.image)
-                results = table.pages.setdefault((folder.name, name), {})
-                results[page.name] = measure(page, timing, reading, nocase)
+                results = table.pages.setdefault((named(folder.name, blind), name), {})
+                results[page.name] = measure(page, timing, reading, blind)
                 if save is not None:
                     _save(timing.found, page, save / folder.name / name)
     return table

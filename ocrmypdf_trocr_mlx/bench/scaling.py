@@ -38,7 +38,7 @@ def run(
             document = Document(f"{count} pages", folder / f"{count}.pdf", count)
             write_pdf(images, document.path)
             log.info("%d pages of %d lines", count, lines)
-            results.append(run_command(document, "trocr", arguments, folder, nocase=False))
+            results.append(run_command(document, "trocr", arguments, folder))
     return results
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +45,10 @@ class TruthPage:
     def words(self) -> list[TruthWord]:
         return [word for line in self.lines for word in line.words]
 
+    @property
+    def text(self) -> str:
+        return "\n".join(line.text for line in self.lines)
+
 
 def read_folder(folder: Path, limit: int | None = None) -> list[TruthPage]:
     """The pages of a folder by name; of more than `limit`, as many spread evenly over it.
@@ -56,6 +61,22 @@ def read_folder(folder: Path, limit: int | None = None) -> list[TruthPage]:
     if not pages:
         raise ValueError(f"{folder}: holds no page with truth (an image and its .json)")
     return spread(pages, limit)
+
+
+def has_pages(folder: Path) -> bool:
+    """Is this a folder of pages with truth?  Raises ValueError where one of them is bad."""
+    return folder.is_dir() and any(read_page(path) for path in sorted(folder.glob("*.json")))
+
+
+def is_case_blind(texts: Iterable[str]) -> bool:
+    """Are all letters capitals?  Such texts were keyed so, and say nothing about case."""
+    letters = "".join(texts)
+    return any(map(str.isupper, letters)) and not any(map(str.islower, letters))
+
+
+def named(name: str, case_blind: bool) -> str:
+    """What a table calls a set that is scored so."""
+    return f"{name}, case-blind" if case_blind else name
 
 
 def spread(items: list[T], limit: int | None) -> list[T]:

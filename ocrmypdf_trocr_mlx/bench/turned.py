@@ -45,6 +45,7 @@ HEADERS = (
     "way up: right %",
     "right and sure %",
     "wrong and sure",
+    "unsure",
     "s",
 )
 
@@ -121,6 +122,7 @@ def _figures(result: Result) -> list[str]:
     right = sum(found == truth for found, truth, _ in told)
     sure = sum(found == truth and confidence > SURE for found, truth, confidence in told)
     wrong = sum(found != truth and confidence > SURE for found, truth, confidence in told)
+    unsure = len(told) - sure - wrong
     return [
         number(statistics.median(errors)),
         number(max(errors)),
@@ -128,6 +130,7 @@ def _figures(result: Result) -> list[str]:
         percent(right / len(told)),
         percent(sure / len(told)),
         f"{wrong} of {len(told)}",
+        f"{unsure} of {len(told)}",
         number(result.orientation_seconds / len(told)),
     ]
 

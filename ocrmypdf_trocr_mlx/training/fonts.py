@@ -28,24 +28,41 @@ _SYSTEM = {
     "linux": ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
 }
 # Names in fonts.json that mean one of STYLES; all others are print.
-_STYLE_NAMES = {"handwriting": "hand", "hand": "hand", "typewriter": "type", "dotmatrix": "type"}
+_STYLE_NAMES = {
+    **{"handwriting": "hand", "hand": "hand"},
+    **{"typewriter": "type", "type": "type", "dotmatrix": "type"},
+}
 _HAND = re.compile(r"hand|script|brush|cursive|kalam|caveat", re.I)
 _TYPE = re.compile(r"typewriter|courier|mono|prestige|elite", re.I)
+# Names of what running text is printed in; fonts that no style is told of are taken for such.
+_TEXT_FACES = ("serif", "sans", "print", "")
+_SLANTED = re.compile(r"ital|obli|slant", re.I)
 # Without these a font is not for text.
 _BASIC = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,-")
 
 
 @dataclass(frozen=True)
 class Font:
-    """A font file: what it looks like, how often to take it, the characters it has."""
+    """A font file: what it looks like, how often to take it, the characters it has.
+
+    `listed`: its style as fonts.json names it, where there is one.
+    """
 
     path: str
     style: str
     weight: float
     characters: frozenset[str]
+    listed: str = ""
 
     def at(self, size: int) -> ImageFont.FreeTypeFont:
         return _open(self.path, size)
+
+    @property
+    def is_upright(self) -> bool:
+        """Is it an upright serif or sans, as far as fonts.json and its own name tell?"""
+        if self.style != "print" or self.listed not in _TEXT_FACES:
+            return False
+        return not _SLANTED.search(self.at(20).getname()[1] or "")
 
 
 @functools.lru_cache(maxsize=256)
@@ -57,6 +74,7 @@ class FontSet:
     """Fonts to choose from at random."""
 
     def __init__(self, fonts: Sequence[Font]):
+        self.fonts = fonts
         self._by_style = {s: [f for f in fonts if f.style == s] for s in STYLES}
         self._styles = [s for s in STYLES if self._by_style[s]]
         self._weights = {
@@ -102,18 +120,18 @@ def _read_folder(folder: Path, wanted: frozenset[str]) -> Iterator[Font]:
         try:
             entries = json.loads(listing.read_text(encoding="utf-8"))
             found = [
-                (folder / e["file"], _STYLE_NAMES.get(e.get("style"), "print"), e.get("weight", 1))
-                for e in entries
+                (folder / e["file"], str(e.get("style") or ""), e.get("weight", 1)) for e in entries
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise TrainingError(f"{listing}: not a list of fonts: {e}") from e
     else:
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
         found = [(path, _style_of(path), 1.0) for path in files]
-    for path, style, weight in found:
+    for path, listed, weight in found:
+        style = _STYLE_NAMES.get(listed, "print")
         has = _characters(path) & wanted
         if _BASIC & wanted <= has and weight > 0:
-            yield Font(str(path), style, float(weight), has | {" "})
+            yield Font(str(path), style, float(weight), has | {" "}, listed)
 
 
 def _style_of(path: Path) -> str:

@@ -71,7 +71,7 @@ class Texts:
         """A text, longer or shorter than a line, of the known characters alone."""
         while True:
             if rng.random() < _RUNNING:
-                text = self._running(rng)
+                text = self.running(rng)
             else:
                 text = rng.choice(self._kinds)(rng)
                 if rng.random() < 0.2:
@@ -81,7 +81,7 @@ class Texts:
             if text:
                 return text
 
-    def _running(self, rng: random.Random) -> str:
+    def running(self, rng: random.Random) -> str:
         """From the beginning of some word, not beyond the end of the paragraph."""
         (corpus,) = rng.choices(self._corpora, self._weights)
         start = rng.randrange(len(corpus))
@@ -92,7 +92,7 @@ class Texts:
         return " ".join(words[:-1]) if len(words) > 2 else line.strip()
 
     def _some(self, rng: random.Random, low: int, high: int) -> list[str]:
-        words = self._running(rng).split()
+        words = self.running(rng).split()
         return words[: rng.randint(low, high)] or ["the"]
 
     def _words(self, rng: random.Random) -> str:
@@ -126,7 +126,7 @@ class Texts:
         return " ".join(words)
 
     def _bullet(self, rng: random.Random) -> str:
-        return f"{rng.choice(_BULLETS)} {self._running(rng)}"
+        return f"{rng.choice(_BULLETS)} {self.running(rng)}"
 
     def _single(self, rng: random.Random) -> str:
         return rng.choice(string.ascii_letters + 3 * _DIGITS + "$%&#*@?!+=")
