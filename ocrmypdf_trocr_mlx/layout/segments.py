@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .clutter import Mask, chosen, odd
+from .clutter import Mask, chosen, components, odd
 from .scale import resize
 
 # Letters much larger than the page's usual ones are handled on the page reduced 2, 4, 8 times.
@@ -64,7 +64,7 @@ class Segment:
 
 def find_segments(mask: Mask, size: float) -> list[Segment]:
     """All segments of an ink mask whose letters are mostly about `size` pixels high."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    labels, stats = components(mask)
     level = _levels(stats, size)
     segments: list[Segment] = []
     for k in range(LEVELS):
@@ -102,9 +102,8 @@ def _levels(stats: np.ndarray, size: float) -> np.ndarray:
 
 def _segments_of(mask: Mask, size: float, level: int) -> list[Segment]:
     """Segments among components of one size class."""
-    ys, xs = np.nonzero(mask)
-    y0, x0 = ys.min(), xs.min()
-    mask = mask[y0 : ys.max() + 1, x0 : xs.max() + 1]
+    x0, y0, width, height = cv2.boundingRect(mask)
+    mask = mask[y0 : y0 + height, x0 : x0 + width]
     small = resize(mask, 0.5**level)
     blobs = _ridges(small, size)
     if not blobs.any():
@@ -208,7 +207,8 @@ def _pieces(mask: Mask, nearest: np.ndarray, distance: np.ndarray, size: float) 
     A component goes whole to the blob that most of its ink is nearest to, unless another
     blob has a fair share too: then each pixel goes to its nearest blob.
     """
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    labels, stats = components(mask)
+    n = len(stats)
     inside = mask > 0
     component, blob = labels[inside].astype(np.int64), nearest[inside].astype(np.int64)
     base = int(blob.max()) + 1
