@@ -106,21 +106,26 @@ def dotted_rules(mask: Mask, size: float) -> Mask:
     tiny &= np.maximum(width, height) < 1.2 * size
     tiny[0] = False
     dots = chosen(tiny, labels)
-    letters = cv2.subtract(mask, dots)
     out = np.zeros_like(mask)
     for across in (True, False):
-        d = dots if across else dots.T.copy()
+        d = dots if across else cv2.transpose(dots)
         kernel = np.ones((1, odd(0.9 * size)), np.uint8)
-        runs = cv2.morphologyEx(d, cv2.MORPH_CLOSE, kernel)
-        runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, odd(5 * size)), np.uint8))
-        if not cv2.hasNonZero(runs):
+        runs = opened(cv2.morphologyEx(d, cv2.MORPH_CLOSE, kernel), odd(5 * size))
+        if runs is None:
             continue
         if across:
-            runs = _unattached(runs, letters, size)
+            runs = _unattached(runs, cv2.subtract(mask, dots), size)
         # The rest of each dot, above and below the run.
         runs = cv2.dilate(runs, np.ones((odd(0.3 * size), odd(size)), np.uint8)) & d
-        out |= runs if across else runs.T
+        out |= runs if across else cv2.transpose(runs)
     return out
+
+
+def opened(mask: Mask, length: int) -> Mask | None:
+    """The mask's horizontal runs of such a length; None if there is none."""
+    kernel = np.ones((1, length), np.uint8)
+    cores = cv2.erode(mask, kernel)
+    return cv2.dilate(cores, kernel) if cv2.hasNonZero(cores) else None
 
 
 def _unattached(runs: Mask, letters: Mask, size: float) -> Mask:

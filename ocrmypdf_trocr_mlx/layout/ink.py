@@ -42,14 +42,18 @@ def threshold(gray: np.ndarray, window: int) -> Mask:
     """
     box = (window, window)
     mean = cv2.boxFilter(gray, cv2.CV_32F, box)
-    var = cv2.subtract(cv2.sqrBoxFilter(gray, cv2.CV_32F, box), cv2.multiply(mean, mean))
-    std = cv2.sqrt(cv2.max(var, 0))
     noise = (
         1.48 * level_at(cv2.convertScaleAbs(cv2.Laplacian(gray, cv2.CV_16S, ksize=1)), 0.5) / 4.5
     )
     floor = max(14.0, 4.0 * noise)
-    limit = cv2.subtract(mean, cv2.max(cv2.multiply(std, 0.5), floor))
-    return cv2.compare(gray, cv2.min(limit, 255).astype(np.uint8), cv2.CMP_LT)
+    # In place: pages of floats are read and written in no time, but not allocated.
+    depth = cv2.sqrBoxFilter(gray, cv2.CV_32F, box)
+    depth -= cv2.multiply(mean, mean)
+    # Half the deviation, but no less than the floor.
+    cv2.sqrt(cv2.max(depth, (2 * floor) ** 2, dst=depth), dst=depth)
+    depth *= 0.5
+    limit = cv2.min(cv2.subtract(mean, depth, dst=mean), 255, dst=mean)
+    return cv2.compare(gray, limit.astype(np.uint8), cv2.CMP_LT)
 
 
 def dark_fills(gray: np.ndarray, size: float) -> Mask:

@@ -211,9 +211,7 @@ def _pieces(mask: Mask, nearest: np.ndarray, distance: np.ndarray, size: float) 
     n = len(stats)
     inside = mask > 0
     component, blob = labels[inside].astype(np.int64), nearest[inside].astype(np.int64)
-    base = int(blob.max()) + 1
-    keys, counts = np.unique(component * base + blob, return_counts=True)
-    comp_of, blob_of = keys // base, keys % base
+    comp_of, blob_of, counts = _pairs(component, blob, n)
     share = counts / stats[comp_of, 4]
     biggest = np.zeros(n)
     biggest[0] = 1  # the background is whole
@@ -223,17 +221,32 @@ def _pieces(mask: Mask, nearest: np.ndarray, distance: np.ndarray, size: float) 
     np.minimum.at(away, component, distance[inside])
     # Specks far from any line would stretch it; frames and drawings are mostly holes.
     lost = (away > 0.6 * size) & (stats[:, 3] < 0.6 * size) | (away > 1.5 * size)
-    main = share == biggest[comp_of]
-    rows = []
-    for c, b in zip(comp_of[main], blob_of[main], strict=True):
-        if not split[c] and not lost[c]:
-            x, y, w, h, a = stats[c]
-            rows.append((x, y, x + w, y + h, a, b))
-    for c in np.flatnonzero(split):
-        rows += _cut(labels, nearest, stats[c], int(c))
-    out = np.array(rows, float).reshape(-1, 6)
+    main = (share == biggest[comp_of]) & ~(split | lost)[comp_of]
+    whole = np.column_stack((stats[comp_of[main]], blob_of[main])).astype(float)
+    whole[:, 2:4] += whole[:, :2]
+    rows = [row for c in np.flatnonzero(split) for row in _cut(labels, nearest, stats[c], int(c))]
+    out = np.concatenate((whole, np.array(rows, float).reshape(-1, 6)))
     # A component that is the largest share of two blobs at once is counted once.
-    return out[np.unique(out[:, :4], axis=0, return_index=True)[1]]
+    out = out[np.lexsort(out[:, 3::-1].T)]
+    return out[np.append(True, (np.diff(out[:, :4], axis=0) != 0).any(axis=1))[: len(out)]]
+
+
+def _pairs(component: np.ndarray, blob: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
+    """(component, blob, pixels) of what of `n` components goes to each blob, in this order.
+
+    Most components go to one blob as a whole; only the others' pixels are sorted.
+    """
+    first, last = np.full(n, blob.max()), np.zeros(n, int)
+    np.minimum.at(first, component, blob)
+    np.maximum.at(last, component, blob)
+    whole = np.flatnonzero(first == last)
+    mixed = (first < last)[component]
+    base = int(blob.max()) + 1
+    keys, counts = np.unique(component[mixed] * base + blob[mixed], return_counts=True)
+    keys = np.append(whole * base + first[whole], keys)
+    counts = np.append(np.bincount(component, minlength=n)[whole], counts)
+    order = np.argsort(keys)
+    return keys[order] // base, keys[order] % base, counts[order]
 
 
 def _cut(labels: np.ndarray, nearest: np.ndarray, stat: np.ndarray, c: int) -> list[tuple]:
