@@ -7,6 +7,9 @@ import numpy as np
 
 Mask = np.ndarray  # uint8 (H, W), 255 where there is ink
 
+# So few components are drawn one by one, not by looking at every pixel of the page.
+_FEW = 64
+
 
 def odd(x: float) -> int:
     """The odd kernel size nearest above `x`, at least 1."""
@@ -39,10 +42,14 @@ def components(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
     return labels, stats
 
 
-def chosen(keep: np.ndarray, labels: np.ndarray) -> Mask:
+def chosen(keep: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> Mask:
     """The mask of the components, labelled in (H, W), for which `keep` (n,) is true."""
-    if not keep.any():
-        return np.zeros(labels.shape, np.uint8)
+    few = np.flatnonzero(keep)
+    if len(few) <= _FEW and stats[few, 2:4].prod(axis=1).sum() < labels.size / 8:
+        mask = np.zeros(labels.shape, np.uint8)
+        for i, (x, y, w, h) in zip(few, stats[few, :4], strict=True):
+            mask[y : y + h, x : x + w][labels[y : y + h, x : x + w] == i] = 255
+        return mask
     return np.take(np.where(keep, 255, 0).astype(np.uint8), labels, mode="clip")
 
 
@@ -76,7 +83,9 @@ def pictures(gray: np.ndarray, size: float) -> Mask:
         # A fill with light text in it has one ground.
         within = small[(labels == i) & (small < paper - 35)].astype(np.int16)
         keep[i] = (np.abs(within - np.median(within)) < 16).mean() < 0.6
-    return cv2.resize(chosen(keep, labels), gray.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(
+        chosen(keep, labels, stats), gray.shape[::-1], interpolation=cv2.INTER_NEAREST
+    )
 
 
 def is_speckled(mask: Mask, size: float) -> bool:
@@ -91,7 +100,7 @@ def without_specks(mask: Mask, size: float) -> Mask:
     labels, stats = components(mask)
     speck = np.maximum(stats[:, 2], stats[:, 3]) < 0.45 * size
     speck[0] = False
-    specks = chosen(speck, labels)
+    specks = chosen(speck, labels, stats)
     window = (odd(3 * size),) * 2
     crowd = cv2.boxFilter(specks, cv2.CV_32F, window)
     letters = cv2.boxFilter(cv2.subtract(mask, specks), cv2.CV_32F, window)
@@ -105,7 +114,7 @@ def dotted_rules(mask: Mask, size: float) -> Mask:
     tiny = np.minimum(width, height) < 0.3 * size
     tiny &= np.maximum(width, height) < 1.2 * size
     tiny[0] = False
-    dots = chosen(tiny, labels)
+    dots = chosen(tiny, labels, stats)
     out = np.zeros_like(mask)
     for across in (True, False):
         d = dots if across else cv2.transpose(dots)
@@ -139,4 +148,4 @@ def _unattached(runs: Mask, letters: Mask, size: float) -> Mask:
             left = letters[rows, max(0, x - reach) : x]
             right = letters[rows, x + w : x + w + reach]
             keep[i] = not (left.any() or right.any())
-    return chosen(keep, labels)
+    return chosen(keep, labels, stats)

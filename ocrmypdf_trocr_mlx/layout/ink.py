@@ -80,7 +80,7 @@ def dark_fills(gray: np.ndarray, size: float) -> Mask:
         )
     )
     keep[0] = False
-    return chosen(keep, labels)
+    return chosen(keep, labels, stats)
 
 
 def ruled_lines(mask: Mask, size: float) -> Mask:
@@ -110,7 +110,7 @@ def _runs(mask: Mask, size: float) -> Mask:
     thick = np.clip(0.03 * width, _rule_width(size), 0.55 * size)
     keep = (ink > 0.88 * area) & (area < width * thick) & (height < thick + 0.05 * width)
     keep[0] = False
-    grown = cv2.dilate(chosen(keep, labels), np.ones((3, 1), np.uint8))
+    grown = cv2.dilate(chosen(keep, labels, stats), np.ones((3, 1), np.uint8))
     return grown & mask
 
 
@@ -128,7 +128,7 @@ def _less_strokes(runs: Mask, rest: Mask, size: float) -> Mask:
     labels, stats = components(runs)
     shared = np.bincount(labels[stroke > 0], minlength=len(stats))
     serifs = (shared > 0.3 * stats[:, 4]) & (stats[:, 2] < 5.5 * size)
-    return cv2.subtract(runs, stroke | chosen(serifs, labels))
+    return cv2.subtract(runs, stroke | chosen(serifs, labels, stats))
 
 
 def _rule_width(size: float) -> int:

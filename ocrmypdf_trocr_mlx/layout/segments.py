@@ -70,7 +70,7 @@ def find_segments(mask: Mask, size: float) -> list[Segment]:
     for k in range(LEVELS):
         members = level == k
         if members.any():
-            segments += _segments_of(chosen(members, labels), size, k)
+            segments += _segments_of(labels, stats, members, size, k)
     return segments
 
 
@@ -100,10 +100,14 @@ def _levels(stats: np.ndarray, size: float) -> np.ndarray:
     return level
 
 
-def _segments_of(mask: Mask, size: float, level: int) -> list[Segment]:
-    """Segments among components of one size class."""
-    x0, y0, width, height = cv2.boundingRect(mask)
-    mask = mask[y0 : y0 + height, x0 : x0 + width]
+def _segments_of(
+    labels: np.ndarray, stats: np.ndarray, members: np.ndarray, size: float, level: int
+) -> list[Segment]:
+    """Segments among the components of one size class, the `members` (n,)."""
+    x0, y0 = stats[members, :2].min(0)
+    x1, y1 = (stats[members, :2] + stats[members, 2:4]).max(0)
+    labels, stats = labels[y0:y1, x0:x1], stats - (x0, y0, 0, 0, 0)
+    mask = chosen(members, labels, stats)
     small = resize(mask, 0.5**level)
     blobs = _ridges(small, size)
     if not blobs.any():
@@ -117,7 +121,8 @@ def _segments_of(mask: Mask, size: float, level: int) -> list[Segment]:
         distance = distance * 2**level
         nearest = cv2.resize(nearest, shape, interpolation=cv2.INTER_NEAREST)
         distance = cv2.resize(distance, shape, interpolation=cv2.INTER_NEAREST)
-    pieces = _pieces(mask, nearest, distance, size * 2**level)
+    stats[~members] = 0
+    pieces = _pieces(mask, labels, stats, nearest, distance, size * 2**level)
     if not len(pieces):
         return []
     pieces[:, [0, 2]] += x0
@@ -194,20 +199,39 @@ def _cuts(letters: np.ndarray, usual: float) -> list[float]:
 
 def _ridges(mask: Mask, size: float) -> Mask:
     """Blobs over the x-height of the text lines of a mask."""
-    f = cv2.GaussianBlur(mask, (0, 0), sigmaX=0.75 * size, sigmaY=0.24 * size)
+    f = cv2.sepFilter2D(mask, -1, _bell(0.75 * size), _bell(0.24 * size))
     crest = cv2.dilate(f, np.ones((odd(1.7 * size), 1), np.uint8))
     ridge = cv2.compare(f, cv2.max(cv2.multiply(crest, 0.58), 9), cv2.CMP_GE)
     # A row of descenders may still bridge two ridges: a neck narrower than any letter's blob.
     return cv2.morphologyEx(ridge, cv2.MORPH_OPEN, np.ones((1, odd(0.8 * size)), np.uint8))
 
 
-def _pieces(mask: Mask, nearest: np.ndarray, distance: np.ndarray, size: float) -> np.ndarray:
+def _bell(sigma: float) -> np.ndarray:
+    """The weights with which OpenCV's GaussianBlur blurs bytes: seen in what it makes of a dot.
+
+    With wide ones its sepFilter2D gives the same and takes a third of the time.
+    """
+    reach = int(4 * sigma) + 2
+    dot = np.zeros((2 * reach + 1, 1), np.uint8)
+    dot[reach] = 255
+    return np.trim_zeros(cv2.GaussianBlur(dot, (0, 0), sigmaX=0.1, sigmaY=sigma).ravel()) / 256
+
+
+def _pieces(
+    mask: Mask,
+    labels: np.ndarray,
+    stats: np.ndarray,
+    nearest: np.ndarray,
+    distance: np.ndarray,
+    size: float,
+) -> np.ndarray:
     """(N, 6) x0, y0, x1, y1, area, blob: components of ink, cut where they span two blobs.
+
+    `labels` and `stats` are of the mask's components, and of others, whose stats are zeros.
 
     A component goes whole to the blob that most of its ink is nearest to, unless another
     blob has a fair share too: then each pixel goes to its nearest blob.
     """
-    labels, stats = components(mask)
     n = len(stats)
     inside = mask > 0
     component, blob = labels[inside].astype(np.int64), nearest[inside].astype(np.int64)

@@ -35,8 +35,8 @@ def find_skew(mask: np.ndarray, size: float) -> float:
     angles = np.arange(-LIMIT, LIMIT + 0.01, 0.5)
     scores = np.array([])
     # Of most pages a few points tell enough.
-    for step, enough in ((SPARSE, CLEAR), (1, FAINT)):
-        scores = np.array([_evenness(x[::step], y[::step], a) for a in angles])
+    for every, enough in ((SPARSE, CLEAR), (1, FAINT)):
+        scores = np.array([_evenness(x[::every], y[::every], a) for a in angles])
         if scores.max() >= enough * np.median(scores):
             break
     else:
