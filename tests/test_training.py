@@ -294,6 +294,19 @@ def test_worker_processes_make_the_same_batches(source, pairs):
             np.testing.assert_array_equal(batch.targets, epochs.batch(index).targets)
 
 
+def test_parts_of_some_lines_are_hidden():
+    """Under static or a flat grey, at full height, never most of the line."""
+    image = np.full((48, 900), 255, np.uint8)
+    shares = []
+    for seed in range(200):
+        changed = augment(image, np.random.default_rng(seed)).astype(int)
+        # Paper stays lighter than this whatever its levels become.
+        shares.append(np.mean(np.abs(changed - np.median(changed)).mean(axis=0) > 40))
+    hidden = np.array([share for share in shares if share])
+    assert 0.25 < len(hidden) / len(shares) < 0.55
+    assert hidden.max() < 0.4
+
+
 def test_augmented_lines_stay_lines():
     image = np.asarray(render("stone 1874", 40))
     for seed in range(300):

@@ -21,8 +21,14 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
 }
+# Applied to what each layer adds, to learn only.
+Drop = Callable[[Tensor], Tensor]
 # A head that has learned nothing says blank: CTC begins with that anyway.
 _BLANK_BIAS, _HEAD_SPREAD = 2.0, 0.02
+
+
+def nothing(x: Tensor) -> Tensor:
+    return x
 
 
 def refuse_unsupported(config: TrOCRConfig) -> None:
@@ -67,19 +73,23 @@ class Reader(nn.Module):
         nn.init.zeros_(head.bias)
         head.bias.view(self.config.draft_frames, -1)[:, self.blank] = _BLANK_BIAS
 
-    def encode(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor, drop: Drop = nothing) -> Tensor:
         """Normalised grey images (B, h, w) -> states (B, S, D)."""
-        states = self.encoder(pixels)
+        states = self.encoder(pixels, drop)
         return self.enc_to_dec_proj(states) if self.config.projects_memory else states
 
     def decode(
-        self, tokens: Tensor, states: Tensor, weights_of: int | None = None
+        self,
+        tokens: Tensor,
+        states: Tensor,
+        weights_of: int | None = None,
+        drop: Drop = nothing,
     ) -> tuple[Tensor, Tensor | None]:
         """Tokens (B, L) given at once -> logits (B, L, V).
 
         With `weights_of` also that layer's cross-attention, averaged over its heads (B, L, S).
         """
-        return self.decoder.model.decoder(tokens, states, weights_of)
+        return self.decoder.model.decoder(tokens, states, weights_of, drop)
 
     def frames(self, states: Tensor) -> Tensor:
         """States (B, S, D) -> logits (B, T, V) of the drafts, frames from left to right."""
@@ -102,7 +112,7 @@ class Encoder(nn.Module):
         self.encoder = _named(layer=nn.ModuleList(layers))
         self.layernorm = nn.LayerNorm(dims, eps=config.layer_norm_eps)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, drop: Drop) -> Tensor:
         """(B, h, w) -> (B, 1 + rows * columns, D)."""
         embeddings, (height, width) = self.embeddings, self.config.patch_size
         patches = pixels.unflatten(2, (-1, width)).unflatten(1, (-1, height))  # (B, r, h, c, w)
@@ -118,7 +128,7 @@ class Encoder(nn.Module):
         first = (embeddings.cls_token + table[:, :1]).expand(len(x), -1, -1)
         x = torch.cat([first, x], 1)
         for layer in self.encoder.layer:
-            x = layer(x)
+            x = layer(x, drop)
         return self.layernorm(x)
 
 
@@ -134,13 +144,13 @@ class EncoderLayer(nn.Module):
         self.layernorm_before = nn.LayerNorm(dims, eps=config.layer_norm_eps)
         self.layernorm_after = nn.LayerNorm(dims, eps=config.layer_norm_eps)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, drop: Drop) -> Tensor:
         y, own = self.layernorm_before(x), self.attention.attention
         q, k, v = (_split(part(y), self.heads) for part in (own.query, own.key, own.value))
         y = F.scaled_dot_product_attention(q, k, v)
-        x = x + self.attention.output.dense(_merge(y))
+        x = x + drop(self.attention.output.dense(_merge(y)))
         y = self.activation(self.intermediate.dense(self.layernorm_after(x)))
-        return x + self.output.dense(y)
+        return x + drop(self.output.dense(y))
 
 
 class Decoder(nn.Module):
@@ -155,7 +165,7 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(
-        self, tokens: Tensor, states: Tensor, weights_of: int | None
+        self, tokens: Tensor, states: Tensor, weights_of: int | None, drop: Drop
     ) -> tuple[Tensor, Tensor | None]:
         places = self.embed_positions.weight[POSITION_OFFSET:][: tokens.shape[1]]
         x = self.embed_tokens(tokens) * self.scale + places
@@ -163,7 +173,7 @@ class Decoder(nn.Module):
             x = self.layernorm_embedding(x)
         kept = None
         for i, layer in enumerate(self.layers):
-            x, weights = layer(x, states, i == weights_of)
+            x, weights = layer(x, states, i == weights_of, drop)
             kept = weights if i == weights_of else kept
         return F.linear(x, self.embed_tokens.weight), kept
 
@@ -181,12 +191,15 @@ class DecoderLayer(nn.Module):
         self.fc2 = nn.Linear(config.decoder_ffn_dim, dims)
         self.final_layer_norm = nn.LayerNorm(dims)
 
-    def forward(self, x: Tensor, states: Tensor, want: bool) -> tuple[Tensor, Tensor | None]:
-        x = self.self_attn_layer_norm(x + self.self_attn(x, x, causal=True))
+    def forward(
+        self, x: Tensor, states: Tensor, want: bool, drop: Drop
+    ) -> tuple[Tensor, Tensor | None]:
+        x = self.self_attn_layer_norm(x + drop(self.self_attn(x, x, causal=True)))
         y = self.encoder_attn(x, states)
         weights = self.encoder_attn.weights(x, states) if want else None
-        x = self.encoder_attn_layer_norm(x + y)
-        return self.final_layer_norm(x + self.fc2(self.activation(self.fc1(x)))), weights
+        x = self.encoder_attn_layer_norm(x + drop(y))
+        y = self.fc2(self.activation(self.fc1(x)))
+        return self.final_layer_norm(x + drop(y)), weights
 
 
 class Attention(nn.Module):

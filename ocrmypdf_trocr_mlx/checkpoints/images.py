@@ -13,6 +13,13 @@ from PIL import Image
 from .errors import CheckpointError
 
 PAPER = 255
+# Lines are read padded to one of so many 24ths of a line model's image: what a model is to read
+# it must have seen, and each more is one more shape to compile.
+READ_WIDTHS = (2, 3, 4, 5, 6, 7, *range(8, 25, 2))
+_PARTS = 24
+# With letters up to the image's edge a model finds no end and repeats itself: so many pixels are
+# paper, where there is room.
+END_MARGIN = 16
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,18 @@ class ImageProcessor:
         """`fitted_width` rounded up to the patch: the least width that can be asked for."""
         patches = -(-self.fitted_width(height, width) // self.patch_width)
         return min(self.width, patches * self.patch_width)
+
+    def widths(self, parts: Sequence[int] = READ_WIDTHS) -> list[int]:
+        """About so many 24ths of the image, in pixels; all of it where images are stretched."""
+        if not self.pad_to_aspect:
+            return [self.width]
+        patches = (-(-n * self.width // (_PARTS * self.patch_width)) for n in parts)
+        return [min(self.width, n * self.patch_width) for n in patches]
+
+    def read_width(self, height: int, width: int, parts: Sequence[int] = READ_WIDTHS) -> int:
+        """The least of `widths` that holds an image of this size and paper after it."""
+        fitted = self.fitted_width(height, width) + END_MARGIN
+        return next((w for w in self.widths(parts) if w >= fitted), self.width)
 
     def __call__(self, images: Sequence[np.ndarray | Image.Image]) -> np.ndarray:
         """Images as uint8 (h, w) or (h, w, 3), or PIL -> float32 (B, H, W, C); see `levels`."""

@@ -34,6 +34,10 @@ class Reference:
         """`model` is what `filled_model` or `pretrained_model` gave."""
         self._device = device
         self._model = (model.half() if half else model).to(device).eval()
+        for module in self._model.modules():
+            # transformers keeps these tables as plain attributes: they stay where they were made.
+            if type(module).__name__ == "TrOCRSinusoidalPositionalEmbedding":
+                module.weights = module.weights.to(device)
 
     def logits(self, pixels: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Images (B, H, W, 3), tokens (B, L) -> (B, L, V)."""

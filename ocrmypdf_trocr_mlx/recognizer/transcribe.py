@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,12 +27,6 @@ from .align import columns_of
 # lines that fill it.  Models that stretch their images squeeze longer lines too much.
 _FILL = 15 / 16
 _STRETCHED_ASPECT = 13.0
-# Lines are padded to twelfths of the model's image, a third at least: very narrow images are
-# nothing it was trained on, and it repeats itself there.
-_WIDTHS = 12
-_LEAST_WIDTHS = 4
-# With letters up to the image's edge it finds no end and repeats itself: so many pixels are paper.
-_END_MARGIN = 16
 # No script of ours has characters narrower than this, in pixels of the model's image.
 _LEAST_PITCH = 4
 
@@ -87,10 +80,7 @@ class Transcriber:
         width = processor.fitted_width(*gray.shape)
         size = (width, processor.height)
         resized = Image.fromarray(gray).resize(size, resample=processor.resample)
-        step = processor.width // _WIDTHS
-        padded = min(
-            processor.width, max(_LEAST_WIDTHS, math.ceil((width + _END_MARGIN) / step)) * step
-        )
+        padded = processor.read_width(*gray.shape)
         pixels = np.full((processor.height, padded), PAPER, np.uint8)
         pixels[:, :width] = np.asarray(resized)
         return LineImage(pixels, width)

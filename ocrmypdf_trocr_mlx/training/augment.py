@@ -1,4 +1,9 @@
-"""What scanning and handling do to a line: another crop, slant, blur, resolution, contrast."""
+"""What scanning and handling do to a line: another crop, slant, blur, resolution, contrast.
+
+And what they do not: parts hidden under static.  A model learns the few real lines of a hand by
+heart unless they look another way each time (Chaudhary and Bali, "EASTER2.0", 2022: tiling and
+corruption).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,10 @@ import cv2
 import numpy as np
 
 # Shares of the lines that each change happens to.
-_CROP, _SLANT, _WARP, _BLUR, _COARSE, _BILEVEL = 0.7, 0.3, 0.2, 0.15, 0.1, 0.05
-_STRETCH, _STROKE, _LEVELS, _NOISE = 0.3, 0.1, 0.6, 0.3
+_CROP, _SLANT, _WARP, _BLUR, _COARSE, _BILEVEL = 0.7, 0.5, 0.45, 0.15, 0.15, 0.05
+_STRETCH, _STROKE, _LEVELS, _NOISE, _HIDDEN = 0.5, 0.2, 0.6, 0.3, 0.4
+# Of such a line up to this share is hidden, in pieces so many line heights wide.
+_MOST_HIDDEN, _PIECE = 0.3, (0.15, 0.7)
 
 
 def augment(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -15,7 +22,7 @@ def augment(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     if random.random() < _CROP:
         pixels = _other_crop(pixels, random)
     if random.random() < _STRETCH:
-        width = max(4, round(pixels.shape[1] * random.uniform(0.75, 1.25)))
+        width = max(4, round(pixels.shape[1] * random.uniform(0.7, 1.35)))
         pixels = cv2.resize(pixels, (width, pixels.shape[0]), interpolation=cv2.INTER_AREA)
     if random.random() < _SLANT:
         pixels = _slant(pixels, random)
@@ -32,7 +39,8 @@ def augment(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
         pixels = cv2.resize(pixels, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
     if random.random() < _BILEVEL:
         pixels = cv2.threshold(pixels, 0, 255, cv2.THRESH_OTSU)[1]
-    return np.asarray(_tone(pixels, random))
+    pixels = _tone(pixels, random)
+    return _hidden(pixels, random) if random.random() < _HIDDEN else pixels
 
 
 def _other_crop(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -51,7 +59,7 @@ def _slant(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     height, width = pixels.shape
     rise = random.uniform(-0.12, 0.12) * height / width
     rise = float(np.clip(rise, -0.03, 0.03))
-    shear = random.uniform(-0.25, 0.25)
+    shear = random.uniform(-0.35, 0.35)
     matrix = np.array([[1, shear, -shear * height / 2], [rise, 1, -rise * width / 2]])
     return _by_map(pixels, matrix)
 
@@ -62,9 +70,10 @@ def _by_map(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _warp(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Moved about smoothly, as paper and hands do: by a thirtieth of the height or so."""
+    """Moved about smoothly, as paper and hands do: by up to a twentieth of the height or so."""
     height, width = pixels.shape
-    grid = random.normal(0, height / 30, (3, max(3, width // height + 2), 2)).astype(np.float32)
+    reach = random.uniform(0.01, 0.05) * height
+    grid = random.normal(0, reach, (3, max(3, width // height + 2), 2)).astype(np.float32)
     moves = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return np.asarray(
@@ -86,3 +95,18 @@ def _tone(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
         noise = random.standard_normal(values.shape, np.float32)
         values = values + np.float32(random.uniform(1, 12)) * noise
     return values.clip(0, 255).astype(np.uint8)
+
+
+def _hidden(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """With static, or a flat grey, in place of some pieces of all its height."""
+    height, width = pixels.shape
+    pixels = pixels.copy()
+    left = random.uniform(0.05, _MOST_HIDDEN) * width
+    while left > 0:
+        piece = max(1, round(random.uniform(*_PIECE) * height))
+        x = int(random.integers(0, max(1, width - piece)))
+        part = pixels[:, x : x + piece]
+        flat = random.random() < 0.3
+        part[:] = random.integers(0, 256, 1 if flat else part.shape, np.uint8)
+        left -= piece
+    return pixels

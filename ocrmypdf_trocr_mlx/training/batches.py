@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ocrmypdf_trocr_mlx.checkpoints.images import PAPER, ImageProcessor
+from ocrmypdf_trocr_mlx.checkpoints.images import PAPER, READ_WIDTHS, ImageProcessor
 
 from .augment import augment
 from .dataset import Sample
@@ -30,13 +30,8 @@ from .dataset import Sample
 IGNORED = -1
 # An x right of every image: where characters begin that a text has not.
 BEYOND = math.inf
-# The recogniser pads lines to so many twelfths of the model's image: what a model is to read it
-# must have seen.  Fewer of them are fewer compilations.
-READ_WIDTHS = tuple(range(4, 13))
-THIRDS = (4, 8, 12)
-_TWELFTHS = 12
-# As the recogniser does it, so many pixels on the right are paper where there is room.
-END_MARGIN = 16
+# Widths of images, in 24ths: fewer of them are fewer compilations.
+THIRDS = (8, 16, 24)
 # Share of batches that are padded further than they must be: padding tells nothing of the text.
 _WIDER = 0.15
 # Token sequences are padded to multiples of this: few shapes, few compilations.
@@ -76,7 +71,7 @@ class BatchSource(Protocol):
 class Frame:
     """How lines become arrays for a model: its images, its special tokens, the widths used.
 
-    `parts`: the widths in twelfths of a line model's image; models that stretch have one width.
+    `parts`: the widths in 24ths of a line model's image; models that stretch have one width.
     `max_tokens`: how many the decoder can be given.  `batch_size` counts lines of full width;
     of narrower ones a batch holds as many pixels.
     """
@@ -92,15 +87,11 @@ class Frame:
     @property
     def widths(self) -> list[int]:
         """In pixels, from narrow to wide."""
-        full = self.processor.width
-        if not self.processor.pad_to_aspect:
-            return [full]
-        return [full if n == _TWELFTHS else n * (full // _TWELFTHS) for n in self.parts]
+        return self.processor.widths(self.parts)
 
     def width_of(self, height: int, width: int) -> int:
         """The least of the widths that holds an image of this size and paper after it."""
-        fitted = self.processor.fitted_width(height, width) + END_MARGIN
-        return next((w for w in self.widths if w >= fitted), self.processor.width)
+        return self.processor.read_width(height, width, self.parts)
 
     def wider(self, width: int, random: np.random.Generator) -> int:
         """Now and then one of the greater widths, else the same."""

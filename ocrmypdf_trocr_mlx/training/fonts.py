@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 STYLES = ("print", "type", "hand")
 # What a rendered line is in, by share; styles without a font leave theirs to the others.
-_SHARES = {"print": 0.78, "type": 0.10, "hand": 0.12}
+_SHARES = {"print": 0.67, "type": 0.13, "hand": 0.20}
 _SUFFIXES = (".ttf", ".otf")
 _SYSTEM = {
     "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),

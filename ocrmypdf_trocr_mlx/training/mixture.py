@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from ocrmypdf_trocr_mlx.checkpoints.images import END_MARGIN
+
 from .augment import augment
-from .batches import END_MARGIN, Batch, Fitted, Frame
+from .batches import Batch, Fitted, Frame
 from .dataset import Sample
 from .labels import LabelEncoder
 from .regroup import Regrouper
@@ -22,7 +24,10 @@ _LEAST_PITCH = 5
 _LEAST_FILL, _TRIES = 0.45, 4
 _WIDEST = 1.3
 # Of the real lines, where the words of some are known: share that is made of such words anew.
-_ANEW = 0.35
+_ANEW = 0.45
+# A batch of all widths would hold ever more lines the narrower it is, and lines of a word or two
+# would be nearly all that is seen: batches of a width are as frequent as this power of it.
+_WIDE = 1.5
 
 
 class Mixture:
@@ -55,7 +60,8 @@ class Mixture:
         rng = random.Random(f"{self._seed}/{index}")
         noise = np.random.default_rng((self._seed, index))
         frame = self._frame
-        below, width = rng.choice(list(itertools.pairwise([0, *frame.widths])))
+        bounds = list(itertools.pairwise([0, *frame.widths]))
+        ((below, width),) = rng.choices(bounds, [width**_WIDE for _, width in bounds])
         longest = min(frame.max_tokens - 1, width // _LEAST_PITCH)
         rows = frame.size_of(width)
         lines: list[Fitted] = []

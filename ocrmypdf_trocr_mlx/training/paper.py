@@ -7,9 +7,9 @@ import random
 import cv2
 import numpy as np
 
-# Height of a scanned line in pixels: 10 pt at 150 dpi is 25, at 300 dpi 50.
-_HEIGHTS = (13, 22, 32, 48, 66)
-_HEIGHT_WEIGHTS = (1, 4, 5, 3)
+# Height of a scanned line in pixels: 10 pt at 100 dpi is 17, at 150 dpi 25, at 300 dpi 50.
+_HEIGHTS = (12, 22, 32, 48, 66)
+_HEIGHT_WEIGHTS = (3, 4, 4, 3)
 _CLEAN = 0.17
 _POOL = (160, 2048)
 
@@ -123,7 +123,7 @@ def _bent(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Slanted, turned a little, and, mostly where written by hand, bent; so are the edges."""
     height, width = ink.shape
-    shear = rng.uniform(-0.3, 0.25) if style == "hand" else 0.0
+    shear = rng.uniform(-0.35, 0.3) if style == "hand" else 0.0
     if style == "print" and rng.random() < 0.05:
         shear = rng.uniform(-0.26, -0.1)
     tilt = rng.gauss(0, 0.3) * min(0.03, 0.4 * height / width) if rng.random() < 0.5 else 0.0
@@ -135,11 +135,12 @@ def _bent(
     )
     bent = cv2.warpAffine(ink, matrix, size, flags=cv2.INTER_LINEAR)
     edges = stretch * edges + middle
-    if rng.random() < (0.4 if style == "hand" else 0.06):
+    if rng.random() < (0.7 if style == "hand" else 0.06):
         columns = max(3, size[0] // height + 2)
-        moves = np.array(
-            [rng.gauss(0, height / 28) for _ in range(3 * columns * 2)], np.float32
-        ).reshape(3, columns, 2)
+        reach = rng.uniform(0.015, 0.05) * height
+        moves = np.array([rng.gauss(0, reach) for _ in range(3 * columns * 2)], np.float32).reshape(
+            3, columns, 2
+        )
         field = cv2.resize(moves, size, interpolation=cv2.INTER_CUBIC)
         y, x = np.mgrid[:height, : size[0]].astype(np.float32)
         bent = cv2.remap(bent, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR)

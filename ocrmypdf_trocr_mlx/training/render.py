@@ -163,9 +163,10 @@ def _rule(
     width: int,
     height: int,
 ) -> None:
-    """An underline, a form's rule, a cell's border, or uprights in the gaps of a table."""
+    """An underline, a form's rule, perhaps through the text, a cell's border, or uprights in the
+    gaps of a table."""
     ink, thick = rng.randint(140, 255), rng.randint(1, 3)
-    kind = rng.randrange(4)
+    kind = rng.randrange(5)
     if kind == 0:
         word = rng.choice(words)
         y = base + rng.uniform(0.05, 0.15) * _SIZE
@@ -176,6 +177,9 @@ def _rule(
     elif kind == 2:
         draw.line((0, height - 2, width, height - 2), ink, thick)
         draw.line((2, 0, 2, height), ink, thick)
+    elif kind == 3:
+        y, slope = base - rng.uniform(-0.3, 0.8) * _SIZE, rng.uniform(-0.1, 0.1) * _SIZE
+        draw.line((0, y, width, y + slope), ink, thick)
     else:
         for a, b in itertools.pairwise(words):
             if b.x - a.x - a.width > 0.6 * _SIZE:

@@ -13,11 +13,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from ocrmypdf_trocr_mlx.checkpoints.images import PAPER
+from ocrmypdf_trocr_mlx.checkpoints.images import END_MARGIN, PAPER
 from ocrmypdf_trocr_mlx.recognizer.align import place_words
 from ocrmypdf_trocr_mlx.recognizer.ink import ink_profile
 
-from .batches import END_MARGIN, Frame
+from .batches import Frame
 from .dataset import Sample
 from .regroup import Place
 
