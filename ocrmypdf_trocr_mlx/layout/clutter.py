@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-Mask = np.ndarray  # uint8 (H, W), 255 where there is ink
-
 # So few components are drawn one by one, not by looking at every pixel of the page.
 _FEW = 64
+
+Mask = np.ndarray  # uint8 (H, W), 255 where there is ink
 
 
 def odd(x: float) -> int:
@@ -42,15 +42,21 @@ def components(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
     return labels, stats
 
 
-def chosen(keep: np.ndarray, labels: np.ndarray, stats: np.ndarray) -> Mask:
-    """The mask of the components, labelled in (H, W), for which `keep` (n,) is true."""
+def chosen(keep: np.ndarray, labels: np.ndarray, stats: np.ndarray | None = None) -> Mask:
+    """The mask of the components, labelled in (H, W), for which `keep` (n,) is true.
+
+    Where their `stats` are known and they are few, they are drawn one by one.
+    """
     few = np.flatnonzero(keep)
-    if len(few) <= _FEW and stats[few, 2:4].prod(axis=1).sum() < labels.size / 8:
-        mask = np.zeros(labels.shape, np.uint8)
-        for i, (x, y, w, h) in zip(few, stats[few, :4], strict=True):
-            mask[y : y + h, x : x + w][labels[y : y + h, x : x + w] == i] = 255
-        return mask
-    return np.take(np.where(keep, 255, 0).astype(np.uint8), labels, mode="clip")
+    if not len(few):
+        return np.zeros(labels.shape, np.uint8)
+    small = stats is not None and stats[few, 2:4].prod(axis=1).sum() < labels.size / 8
+    if stats is None or not small or len(few) > _FEW:
+        return np.take(np.where(keep, 255, 0).astype(np.uint8), labels, mode="clip")
+    mask = np.zeros(labels.shape, np.uint8)
+    for i, (x, y, w, h) in zip(few, stats[few, :4], strict=True):
+        mask[y : y + h, x : x + w][labels[y : y + h, x : x + w] == i] = 255
+    return mask
 
 
 def level_at(gray: np.ndarray, share: float) -> float:
@@ -148,4 +154,4 @@ def _unattached(runs: Mask, letters: Mask, size: float) -> Mask:
             left = letters[rows, max(0, x - reach) : x]
             right = letters[rows, x + w : x + w + reach]
             keep[i] = not (left.any() or right.any())
-    return chosen(keep, labels, stats)
+    return chosen(keep, labels)

@@ -104,7 +104,8 @@ def _runs(mask: Mask, size: float) -> Mask:
     if not cv2.hasNonZero(runs):
         return runs
     labels, stats = components(runs)
-    ink = np.bincount(labels[(runs & mask) > 0], minlength=len(stats))
+    n = len(stats)
+    ink = np.bincount(labels[(runs & mask) > 0], minlength=n)
     area, width, height = stats[:, 4], stats[:, 2], stats[:, 3]
     # The longer a rule, the thicker it may be.
     thick = np.clip(0.03 * width, _rule_width(size), 0.55 * size)
