@@ -53,10 +53,19 @@ def _busy(images: tuple[np.ndarray, np.ndarray], size: float) -> list[np.ndarray
 def read_screens(
     gray: np.ndarray, mask: Mask, screens: Mask, size: float
 ) -> tuple[Mask, Mask, Mask]:
-    """(where, ink, light): the screens with their rims, the letters there, fills of light letters.
+    """(where, ink, light): screens with their rims, the letters there, fills of light letters."""
+    x, y, w, h = cv2.boundingRect(screens)
+    reach = int(6 * size) + 8  # of everything that is looked at about a pixel
+    window = slice(max(0, y - reach), y + h + reach), slice(max(0, x - reach), x + w + reach)
+    found = np.zeros((3, *screens.shape), np.uint8)
+    parts = _read(gray[window], mask[window], screens[window], size)
+    for whole, part in zip(found, parts, strict=True):
+        whole[window] = part
+    return found[0], found[1], found[2]
 
-    Blurred, a screen is its tone; letters stand out from it, in one of two directions.
-    """
+
+def _read(gray: np.ndarray, mask: Mask, screens: Mask, size: float) -> tuple[Mask, Mask, Mask]:
+    """Blurred, a screen is its tone; letters stand out from it, in one of two directions."""
     soft = cv2.GaussianBlur(gray, (0, 0), 0.10 * size).astype(np.float32)
     inside = (screens > 0).astype(np.float32)
     window = (odd(5 * size), odd(2.5 * size))
