@@ -12,6 +12,7 @@ from PIL import Image
 
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful, without_rules
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
+from ocrmypdf_trocr_mlx.levels import percentiles
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 from ocrmypdf_trocr_mlx.sideways import with_sideways
@@ -147,7 +148,7 @@ def _ink_rows(part: LinePart, left: int, right: int) -> tuple[float, float]:
     columns = part.crop[max(0, int(top)) : min(height, int(np.ceil(bottom)) + 1), left:right]
     if not columns.size:
         return line.ascent, line.descent
-    dark, light = (float(v) for v in np.percentile(columns, (3, 90)))
+    dark, light = percentiles(columns, (3, 90)).tolist()
     first = max(0, int(top))
     ink = columns < (dark + light) / 2
     rows = _without_rule(np.flatnonzero(ink.any(axis=1)), ink.mean(axis=1), base - first)

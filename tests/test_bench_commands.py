@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -188,6 +189,15 @@ def test_memory_of_a_process():
     code = "import time; x = bytearray(300_000_000); time.sleep(0.5)"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         assert 3e8 < command._watch_memory(process) < 5e8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_memory_of_a_fork_is_its_parents(monkeypatch):
+    monkeypatch.setattr(command, "_FORK_SECONDS", 60)
+    code = "import os, time; x = bytearray(200_000_000); os.fork(); time.sleep(0.7)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        peak = command._watch_memory(process)
+    assert 200e6 < peak < 350e6
 
 
 @pytest.mark.parametrize(

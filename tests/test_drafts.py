@@ -12,7 +12,7 @@ from mlx.utils import tree_map_with_path
 
 from ocrmypdf_trocr_mlx.checkpoints.load import load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
-from ocrmypdf_trocr_mlx.model import cpu, generate
+from ocrmypdf_trocr_mlx.model import cpu, cpu_encoder, generate
 from ocrmypdf_trocr_mlx.model.checking import check_drafts
 from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRConfig
 from ocrmypdf_trocr_mlx.model.draft import Draft, collapse
@@ -140,6 +140,29 @@ def test_generate_uses_them(model: TrOCR, monkeypatch) -> None:
     monkeypatch.setattr(TrOCR, "has_drafts", False)
     stepwise = generate.generate(model, pixels, OPTIONS)
     assert [h.tokens for h in by_draft] == [h.tokens for h in stepwise]
+
+
+def test_images_of_several_widths_are_read_together(model: TrOCR, monkeypatch) -> None:
+    if not generate.reads_together(model, OPTIONS):
+        pytest.skip("only on Linux processors")
+    images = [
+        mx.random.normal((count, 16, width, 1), key=mx.random.key(width))
+        for count, width in ((3, 64), (1, 24), (2, 40))
+    ]
+    monkeypatch.setattr(cpu_encoder, "STATES_AT_ONCE", 12)  # in several parts
+    states = cpu_encoder.CpuEncoder(model)(images, generate.nothing)
+    with cpu.left_to_mlx():
+        expected = [np.array(model.encode(group)) for group in images]
+    rows = np.concatenate([x.reshape(-1, x.shape[-1]) for x in expected])
+    np.testing.assert_allclose(states.rows, rows, atol=1e-5)
+    assert np.diff(states.bounds).tolist() == [9, 9, 9, 4, 6, 6]
+
+    together = generate.generate_together(model, images, [30, 7, 12], OPTIONS)
+    monkeypatch.setattr(TrOCR, "has_drafts", False)
+    for group, length, read in zip(images, [30, 7, 12], together, strict=True):
+        options = dataclasses.replace(OPTIONS, max_length=length)
+        alone = generate.generate(model, group, options)
+        assert [h.tokens for h in read] == [h.tokens for h in alone]
 
 
 def test_collapse() -> None:

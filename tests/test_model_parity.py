@@ -13,7 +13,7 @@ mx = pytest.importorskip("mlx.core")
 torch = pytest.importorskip("torch", reason="parity needs torch: pip install '.[parity]'")
 transformers = pytest.importorskip("transformers", reason="parity needs transformers")
 
-from ocrmypdf_trocr_mlx.model import generate as generation  # noqa: E402
+from ocrmypdf_trocr_mlx.model import cpu_encoder  # noqa: E402
 from ocrmypdf_trocr_mlx.model.activations import activation  # noqa: E402
 from ocrmypdf_trocr_mlx.model.generate import generate  # noqa: E402
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions  # noqa: E402
@@ -208,11 +208,18 @@ def test_images_that_are_encoded_in_parts(pair, monkeypatch):
     states = checkpoint.config.encoder.num_states(*pixels.shape[1:3])
     assert states == checkpoint.model.encode(mx.array(pixels)).shape[1]
     encoded = []
-    encode = type(checkpoint.model).encode
+    encode, chunks = type(checkpoint.model).encode, cpu_encoder._chunks
     monkeypatch.setattr(
         type(checkpoint.model), "encode", lambda s, x: encoded.append(len(x)) or encode(s, x)
     )
-    monkeypatch.setattr(generation, "_STATES_AT_ONCE", 2 * states + 1)
+
+    def counted(lengths):
+        for first, bounds in chunks(lengths):
+            encoded.append(len(bounds) - 1)
+            yield first, bounds
+
+    monkeypatch.setattr(cpu_encoder, "_chunks", counted)  # on Linux CPUs
+    monkeypatch.setattr(cpu_encoder, "STATES_AT_ONCE", 2 * states + 1)
     got = generate(checkpoint.model, mx.array(pixels), options)
     assert encoded == [2, 2, 1] or mx.default_device().type == mx.gpu
     for row, hypothesis in zip(expected, got, strict=True):

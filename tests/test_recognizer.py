@@ -53,6 +53,7 @@ class Slow:
     """Stands in for the transcriber: says "a", after a while, and fails where there is no black."""
 
     max_aspect = 4.0
+    mixes = False
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -123,7 +124,8 @@ def test_closing_ends_a_batch_between_two_steps(
 
         return real(images, step)
 
-    transcriber.fit, transcriber.max_aspect = real.fit, real.max_aspect  # type: ignore[attr-defined]
+    for name in ("fit", "max_aspect", "mixes"):
+        setattr(transcriber, name, getattr(real, name))
     recognizer._transcriber = transcriber  # type: ignore[assignment]
     futures = [recognizer.submit(line("a line of many letters")) for _ in range(8)]
 

@@ -45,6 +45,7 @@ HEADERS = (
 )
 ASSUMED_DPI = 300
 _POLL_SECONDS = 0.1
+_FORK_SECONDS = 1.0
 
 Arguments = list[str]
 
@@ -185,10 +186,20 @@ def _watch_memory(process: subprocess.Popen[bytes]) -> int:
         with contextlib.suppress(psutil.NoSuchProcess):
             for one in (parent, *parent.children(recursive=True)):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    held += one.memory_info().rss
+                    held += 0 if _is_fork(one, parent) else one.memory_info().rss
         peak = max(peak, held)
         time.sleep(_POLL_SECONDS)
     return peak
+
+
+def _is_fork(child: psutil.Process, parent: psutil.Process) -> bool:
+    """Is this a copy of its parent, about to become another program?  The memory is the parent's.
+
+    OCRmyPDF looks for a dozen programs when a document is done: a run that was caught at
+    it seemed to hold twice its memory.
+    """
+    young = time.time() - child.create_time() < _FORK_SECONDS
+    return child != parent and young and child.cmdline() == parent.cmdline()
 
 
 def _score(document: Document, text: str) -> TextScore | None:

@@ -10,6 +10,7 @@ import numpy as np
 from .clutter import (
     Mask,
     chosen,
+    components,
     dotted_rules,
     is_speckled,
     level_at,
@@ -41,14 +42,18 @@ def threshold(gray: np.ndarray, window: int) -> Mask:
     """
     box = (window, window)
     mean = cv2.boxFilter(gray, cv2.CV_32F, box)
-    var = cv2.subtract(cv2.sqrBoxFilter(gray, cv2.CV_32F, box), cv2.multiply(mean, mean))
-    std = cv2.sqrt(cv2.max(var, 0))
     noise = (
         1.48 * level_at(cv2.convertScaleAbs(cv2.Laplacian(gray, cv2.CV_16S, ksize=1)), 0.5) / 4.5
     )
     floor = max(14.0, 4.0 * noise)
-    limit = cv2.subtract(mean, cv2.max(cv2.multiply(std, 0.5), floor))
-    return cv2.compare(gray, cv2.min(limit, 255).astype(np.uint8), cv2.CMP_LT)
+    # In place: pages of floats are read and written in no time, but not allocated.
+    depth = cv2.sqrBoxFilter(gray, cv2.CV_32F, box)
+    depth -= cv2.multiply(mean, mean)
+    # Half the deviation, but no less than the floor.
+    cv2.sqrt(cv2.max(depth, (2 * floor) ** 2, dst=depth), dst=depth)
+    depth *= 0.5
+    limit = cv2.min(cv2.subtract(mean, depth, dst=mean), 255, dst=mean)
+    return cv2.compare(gray, limit.astype(np.uint8), cv2.CMP_LT)
 
 
 def dark_fills(gray: np.ndarray, size: float) -> Mask:
@@ -59,13 +64,13 @@ def dark_fills(gray: np.ndarray, size: float) -> Mask:
     paper = level_at(gray, 0.9)
     # A closing-like blur first: halftone fills are dark only on average.
     level = cv2.blur(gray, (odd(size * 0.6),) * 2)
-    dark = np.where(level < 0.62 * paper, 255, 0).astype(np.uint8)
+    dark = cv2.compare(level, 0.62 * paper, cv2.CMP_LT)
     k = odd(size * 1.1)
     dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((odd(size * 0.7), k), np.uint8))
     dark = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((k, odd(size * 1.6)), np.uint8))
     if not cv2.hasNonZero(dark):
         return dark
-    _n, labels, stats, _ = cv2.connectedComponentsWithStats(dark)
+    labels, stats = components(dark)
     keep = (
         (stats[:, cv2.CC_STAT_WIDTH] > 3 * size)
         & (stats[:, cv2.CC_STAT_HEIGHT] > 1.7 * size)
@@ -75,7 +80,7 @@ def dark_fills(gray: np.ndarray, size: float) -> Mask:
         )
     )
     keep[0] = False
-    return chosen(keep, labels)
+    return chosen(keep, labels, stats)
 
 
 def ruled_lines(mask: Mask, size: float) -> Mask:
@@ -83,10 +88,11 @@ def ruled_lines(mask: Mask, size: float) -> Mask:
 
     Less the strokes of letters that cross or stand on them.
     """
-    turned = mask.T.copy()
+    turned = cv2.transpose(mask)
     across, down = _runs(mask, size), _runs(turned, size)
-    rest = cv2.subtract(mask, across | down.T)
-    return _less_strokes(across, rest, size) | _less_strokes(down, rest.T.copy(), size).T
+    rest = cv2.subtract(mask, across | cv2.transpose(down))
+    down = _less_strokes(down, cv2.transpose(rest), size)
+    return _less_strokes(across, rest, size) | cv2.transpose(down)
 
 
 def _runs(mask: Mask, size: float) -> Mask:
@@ -97,14 +103,15 @@ def _runs(mask: Mask, size: float) -> Mask:
     runs = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
     if not cv2.hasNonZero(runs):
         return runs
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
-    ink = np.bincount(labels[mask > 0], minlength=n)
+    labels, stats = components(runs)
+    n = len(stats)
+    ink = np.bincount(labels[(runs & mask) > 0], minlength=n)
     area, width, height = stats[:, 4], stats[:, 2], stats[:, 3]
     # The longer a rule, the thicker it may be.
     thick = np.clip(0.03 * width, _rule_width(size), 0.55 * size)
     keep = (ink > 0.88 * area) & (area < width * thick) & (height < thick + 0.05 * width)
     keep[0] = False
-    grown = cv2.dilate(chosen(keep, labels), np.ones((3, 1), np.uint8))
+    grown = cv2.dilate(chosen(keep, labels, stats), np.ones((3, 1), np.uint8))
     return grown & mask
 
 
@@ -119,10 +126,10 @@ def _less_strokes(runs: Mask, rest: Mask, size: float) -> Mask:
     stroke = cv2.dilate(stroke, np.ones((2 * _rule_width(size) + 1, 1), np.uint8)) & runs
     if not stroke.any():
         return runs
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(runs)
-    shared = np.bincount(labels[stroke > 0], minlength=n)
+    labels, stats = components(runs)
+    shared = np.bincount(labels[stroke > 0], minlength=len(stats))
     serifs = (shared > 0.3 * stats[:, 4]) & (stats[:, 2] < 5.5 * size)
-    return cv2.subtract(runs, stroke | chosen(serifs, labels))
+    return cv2.subtract(runs, stroke | chosen(serifs, labels, stats))
 
 
 def _rule_width(size: float) -> int:

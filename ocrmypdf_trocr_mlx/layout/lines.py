@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -257,10 +258,16 @@ def _slope(x: np.ndarray, y: np.ndarray, size: float) -> float:
     if len(x) > 48:
         pick = np.linspace(0, len(x) - 1, 48).round().astype(int)
         x, y = x[pick], y[pick]
-    i, j = np.triu_indices(len(x), 1)
+    i, j = _pairs(len(x))
     far = x[j] - x[i] > 0.3 * np.ptp(x)
     slope = float(np.median((y[j] - y[i])[far] / (x[j] - x[i])[far]))
     return slope if abs(slope) < 0.12 else 0.0
+
+
+@functools.cache
+def _pairs(count: int) -> tuple[np.ndarray, ...]:
+    """Each two of so many things, at most 48."""
+    return np.triu_indices(count, 1)
 
 
 def _is_text(part: Segment, size: float) -> bool:

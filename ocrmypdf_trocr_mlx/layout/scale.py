@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .clutter import Mask, odd
+from .clutter import Mask, components, odd
 from .ink import threshold
 
 # Letters of this height, in pixels, are what the rest of the layout is at ease with.
@@ -27,7 +27,7 @@ def letter_size(mask: np.ndarray) -> float:
     so that specks, however many, don't win over letters.  The pieces of noise are the more
     frequent the smaller they are: what only falls off from the smallest height on is left out.
     """
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    _, stats = components(mask)
     w, h, area = stats[1:, 2], stats[1:, 3], stats[1:, 4]
     ok = (h >= 4) & (w <= 6 * h) & (h <= 8 * w) & (h < mask.shape[0] / 4) & (area > 0.12 * w * h)
     if ok.sum() < 3:

@@ -10,7 +10,7 @@ import itertools
 import cv2
 import numpy as np
 
-from .clutter import Mask
+from .clutter import Mask, components
 from .lines import TextLine, find_text_lines
 from .segments import find_segments
 
@@ -58,7 +58,7 @@ def _piles(mask: Mask, lines: list[TextLine], size: float) -> list[Box]:
     for line in lines:
         if line.width > max(LONE * (line.bottom - line.top), WORD * size):
             rest[int(line.top) : int(line.bottom) + 1, int(line.left) : int(line.right) + 1] = 0
-    _, _, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    _, stats = components(rest)
     stats = stats[1:]
     across, along = stats[:, 2], stats[:, 3]
     letter = (

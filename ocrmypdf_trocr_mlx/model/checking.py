@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import mlx.core as mx
@@ -81,9 +82,14 @@ def check_drafts(
     drafts: list[list[int]],
     options: GenerateOptions,
     between: Callable[[], None],
+    lengths: Sequence[int] | None = None,
 ) -> list[Hypothesis]:
-    """The texts that greedy search gives, however good or bad the drafts are."""
-    texts = [Growing(options) for _ in drafts]
+    """The texts that greedy search gives, however good or bad the drafts are.
+
+    `lengths` are the texts' own `max_length`.
+    """
+    lengths = lengths or [options.max_length] * len(drafts)
+    texts = [Growing(dataclasses.replace(options, max_length=length)) for length in lengths]
     expected = [Draft(tokens) for tokens in drafts]
     last = [options.start] * len(drafts)
     active = [row for row, text in enumerate(texts) if text.room]

@@ -72,7 +72,7 @@ def lay_out(model: nn.Module) -> None:
 
 def activate(name: str, x: mx.array) -> mx.array:
     """The activation that config.json calls `name`, in place."""
-    _by_parts(ACTIVATIONS[name], np.array(x, copy=False).reshape(-1))
+    by_parts(ACTIVATIONS[name], np.array(x, copy=False).reshape(-1))
     return x
 
 
@@ -81,7 +81,7 @@ def exponentials(scores: mx.array) -> tuple[mx.array, mx.array]:
     values = np.array(scores, copy=False)
     rows = values.reshape(-1, values.shape[-1])
     sums = np.empty((len(rows), 1), np.float32)
-    _by_parts(exponentials_of, rows, sums)
+    by_parts(exponentials_of, rows, sums)
     return scores, mx.array(sums.reshape(*values.shape[:-1], 1))
 
 
@@ -110,7 +110,7 @@ def exponentials_of(rows: np.ndarray, sums: np.ndarray | None = None) -> np.ndar
     return sums
 
 
-def _by_parts(function: Callable[..., object], *arrays: np.ndarray) -> None:
+def by_parts(function: Callable[..., object], *arrays: np.ndarray) -> None:
     """Call the function on runs of the arrays' rows, in several threads if there are many."""
     first = arrays[0]
     parts = backend.threads() if first.size >= _PARALLEL else 1

@@ -6,7 +6,9 @@ The tokens of all texts are rows of the same products; only the attention is a t
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
+import mlx.core as mx
 import numpy as np
 
 from . import cpu
@@ -14,18 +16,21 @@ from .checking import Said
 from .cpu_layers import LayerWeights, TextWeights, view
 from .decoder import Decoder, DecoderLayer, KeysValues
 
+# Keys and values of a layer: of images of one width, or of each image (heads, S, head_dim).
+_Memory = KeysValues | tuple[list[np.ndarray], list[np.ndarray]]
+
 
 class CpuChecking:
     """What `checking.Checking` is elsewhere."""
 
-    def __init__(self, decoder: Decoder, memory: list[KeysValues], weights_of: int | None):
+    def __init__(self, decoder: Decoder, memory: Sequence[_Memory], weights_of: int | None):
         self._weights_of = weights_of
         self._text = TextWeights(decoder)
         activation = decoder.config.activation_function
         self._layers = [
             _Layer(layer, kv, activation) for layer, kv in zip(decoder.layers, memory, strict=True)
         ]
-        self._kept = [0] * memory[0][0].shape[0]
+        self._kept = [0] * len(memory[0][0])
 
     def check(self, rows: list[int], given: list[list[int]]) -> list[Said]:
         lengths = [len(tokens) for tokens in given]
@@ -51,9 +56,9 @@ class CpuChecking:
 class _Layer:
     """A decoder layer, the keys and values of its texts so far, and those of its images."""
 
-    def __init__(self, layer: DecoderLayer, memory: KeysValues, activation: str):
+    def __init__(self, layer: DecoderLayer, memory: _Memory, activation: str):
         self._weights = LayerWeights(layer, activation)
-        self._memory = [view(x) for x in memory]
+        self._memory = [view(x) if isinstance(x, mx.array) else x for x in memory]
         self._past: dict[int, list[np.ndarray]] = {}
 
     def __call__(

@@ -5,6 +5,7 @@ All but the attention, which is another thing for a token of each text than for 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -33,27 +34,33 @@ def view(x: mx.array) -> np.ndarray:
     return np.array(x, copy=False)
 
 
-class _Linear:
-    def __init__(self, layer: nn.Linear):
+class Linear:
+    def __init__(self, layer: nn.Module):
         self._weight = view(layer.weight).T
         self._bias = view(layer.bias) if "bias" in layer else None
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    @property
+    def width(self) -> int:
+        return self._weight.shape[1]
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """(N, in) -> (N, out)."""
-        y = x @ self._weight
+        y = np.matmul(x, self._weight, out=out)
         if self._bias is not None:
             y += self._bias
         return y
 
 
-class _LayerNorm:
+class LayerNorm:
     def __init__(self, layer: nn.LayerNorm):
-        self._weight, self._bias, self._eps = view(layer.weight), view(layer.bias), layer.eps
+        weight, bias = view(layer.weight), view(layer.bias)
+        self._normalize = functools.partial(cpu.normalize, weight, bias, layer.eps)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(N, D), in place."""
-        cpu.normalize(self._weight, self._bias, self._eps, x, x)
-        return x
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """(N, D), in place if there is no other."""
+        out = x if out is None else out
+        cpu.by_parts(self._normalize, x, out)
+        return out
 
 
 class LayerWeights:
@@ -63,12 +70,12 @@ class LayerWeights:
         own, cross = layer.self_attn, layer.encoder_attn
         self.heads = own.num_heads
         self._activation = cpu.ACTIVATIONS[activation]
-        self._qkv, self._self_out = _Linear(own.qkv_proj), _Linear(own.out_proj)
-        self.query, self._cross_out = _Linear(cross.q_proj), _Linear(cross.out_proj)
-        self._fc1, self._fc2 = _Linear(layer.fc1), _Linear(layer.fc2)
-        self._after_self = _LayerNorm(layer.self_attn_layer_norm)
-        self._after_cross = _LayerNorm(layer.encoder_attn_layer_norm)
-        self._last = _LayerNorm(layer.final_layer_norm)
+        self._qkv, self._self_out = Linear(own.qkv_proj), Linear(own.out_proj)
+        self.query, self._cross_out = Linear(cross.q_proj), Linear(cross.out_proj)
+        self._fc1, self._fc2 = Linear(layer.fc1), Linear(layer.fc2)
+        self._after_self = LayerNorm(layer.self_attn_layer_norm)
+        self._after_cross = LayerNorm(layer.encoder_attn_layer_norm)
+        self._last = LayerNorm(layer.final_layer_norm)
 
     def queries_keys_values(self, x: np.ndarray) -> Sequence[np.ndarray]:
         """Of the self-attention, (N, D) each; `query` is the cross-attention's."""
@@ -100,7 +107,7 @@ class TextWeights:
             self._pad = config.pad_token_id
             self._positions = view(decoder._sinusoids)[self._pad + 1 :]
         norm = config.layernorm_embedding
-        self._norm = _LayerNorm(decoder.layernorm_embedding) if norm else None
+        self._norm = LayerNorm(decoder.layernorm_embedding) if norm else None
         tied = config.tie_word_embeddings
         self._output = view((decoder.embed_tokens if tied else decoder.output_projection).weight).T
 

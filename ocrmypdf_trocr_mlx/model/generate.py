@@ -3,15 +3,17 @@ model has them, beam search in beam.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 import mlx.core as mx
 import numpy as np
 
-from . import cpu
+from . import cpu, cpu_encoder, cpu_layers
 from .beam import beam_search
 from .checking import check_drafts
 from .constraints import Constraints
+from .cpu_checking import CpuChecking
 from .decoder import KeysValues
 from .hypothesis import Growing, Hypothesis
 from .options import GenerateOptions
@@ -21,8 +23,6 @@ __all__ = ["GenerateOptions", "Hypothesis", "generate", "nothing"]
 
 # Finished rows leave the batch when they are this share of it: leaving copies the others.
 _COMPACT_SHARE = 0.25
-# A processor is no faster with more encoder states at a time than this, and sooner interrupted.
-_STATES_AT_ONCE = 1024
 
 
 def nothing() -> None:
@@ -39,6 +39,8 @@ def generate(
 
     `between` is called again and again meanwhile; what it raises ends the reading.
     """
+    if reads_together(model, options):
+        return generate_together(model, [pixels], [options.max_length], options, between)[0]
     states = _encode(model, pixels, between)
     memory = model.memory(states)
     mx.eval(memory)
@@ -50,17 +52,42 @@ def generate(
     return _greedy(model, memory, options, between)
 
 
+def reads_together(model: TrOCR, options: GenerateOptions) -> bool:
+    """Whether `generate_together` is for this model, on this device."""
+    alone = options.num_beams > 1 or not model.has_drafts or bool(Constraints(options))
+    return not alone and cpu_encoder.serves(model) and cpu_layers.serves(model.decoder)
+
+
+def generate_together(
+    model: TrOCR,
+    images: Sequence[mx.array],
+    lengths: Sequence[int],
+    options: GenerateOptions,
+    between: Callable[[], None] = nothing,
+) -> list[list[Hypothesis]]:
+    """As `generate`, for images of several sizes, each with a `max_length` of its own."""
+    encoder = cpu_encoder.CpuEncoder(model)
+    states = encoder(images, between)
+    memory = encoder.memory(states)
+    checker = CpuChecking(model.decoder, memory, _kept_layer(options, len(memory)))
+    most = [
+        length for group, length in zip(images, lengths, strict=True) for _ in range(len(group))
+    ]
+    found = iter(check_drafts(checker, encoder.drafts(states), options, between, most))
+    return [list(itertools.islice(found, len(group))) for group in images]
+
+
 def _kept_layer(options: GenerateOptions, layers: int) -> int | None:
     return options.attention_layer % layers if options.keep_attention else None
 
 
 def _encode(model: TrOCR, pixels: mx.array, between: Callable[[], None]) -> mx.array:
-    """The states of the images; on processors a few images at a time.
-
-    The larger models need half a gigabyte for the attention of a batch, and lanes multiply it.
-    """
+    """The states of the images; on processors a few images at a time."""
+    if cpu_encoder.serves(model):
+        rows = cpu_encoder.CpuEncoder(model)([pixels], between).rows
+        return mx.array(rows.reshape(len(pixels), -1, rows.shape[1]))
     states = model.config.encoder.num_states(*pixels.shape[1:3])
-    count = max(1, _STATES_AT_ONCE // states)
+    count = max(1, cpu_encoder.STATES_AT_ONCE // states)
     if len(pixels) <= count or mx.default_device().type == mx.gpu:
         return model.encode(pixels)
     parts = []

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ocrmypdf_trocr_mlx.levels import percentiles, percentiles_of_counts
+
 # A line is examined at this height: a pixel is then about the thickness of a stroke.
 _HEIGHT = 48
 # Levels of grey between paper and ink below which there is nothing to read.
@@ -71,7 +73,7 @@ def ink_profile(gray: np.ndarray) -> InkProfile:
 
 def _ink_mask(gray: np.ndarray) -> np.ndarray:
     frame = np.concatenate((gray[0], gray[-1], gray[:, 0], gray[:, -1]))
-    low, high = np.percentile(gray, (1, 99))
+    low, high = percentiles(gray, (1, 99))
     if np.median(frame) < (low + high) / 2:
         gray = 255 - gray
     paper, contrast = _local_levels(gray)
@@ -115,6 +117,8 @@ def _without_neighbours(mask: np.ndarray) -> np.ndarray:
         low = at_edge & (tall < _INTRUDER * height)
         if 2 * low.sum() > at_edge.sum():
             foreign |= low
+    if not foreign.any():
+        return mask
     own = mask & ~foreign[labels]
     return own if own.any() else mask
 
@@ -127,12 +131,10 @@ def _local_levels(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     height, width = gray.shape
     count = max(1, round(width / height))
     edges = np.linspace(0, width, count + 1).astype(int)
-    levels = np.array(
-        [
-            np.percentile(gray[:, edges[max(0, i - 1)] : edges[min(count, i + 2)]], (90, 0.5))
-            for i in range(count)
-        ]
-    )
+    squares = np.repeat(np.arange(0, 256 * count, 256), np.diff(edges))
+    counts = np.bincount((gray + squares).reshape(-1), minlength=256 * count).reshape(count, 256)
+    counts = np.pad(counts, ((1, 1), (0, 0)))
+    levels = percentiles_of_counts(counts[:-2] + counts[1:-1] + counts[2:], (90, 0.5))
     centres = (edges[:-1] + edges[1:]) / 2
     x = np.arange(width) + 0.5
     paper, ink = (np.interp(x, centres, levels[:, k]) for k in (0, 1))

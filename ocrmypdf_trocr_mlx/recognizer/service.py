@@ -178,7 +178,7 @@ class Recognizer:
         return jobs
 
     def _run(self) -> None:
-        """An inference thread: batches of one width, until the recognizer is closed."""
+        """An inference thread: a batch at a time, until the recognizer is closed."""
         error: BaseException = _ClosedError("the recognizer was closed")
         try:
             backend.prepare(self._device)
@@ -215,7 +215,7 @@ class Recognizer:
                     jobs, self._waiting = self._waiting, []
                     share = -(-len(jobs) // self._lanes)
                     size = min(self._batch_size, max(_LEAST_BATCH, share))
-                    self._batches.extend(_batches(jobs, size))
+                    self._batches.extend(_batches(jobs, size, self._transcriber.mixes))
                     self._changed.notify_all()
                 if batch := [job for job in self._batches.popleft() if _begin(job.line.future)]:
                     return batch
@@ -298,9 +298,16 @@ def _close_all() -> None:
         recognizer.close()
 
 
-def _batches(jobs: list[_Job], size: int) -> Iterator[list[_Job]]:
-    """Jobs of one padded width together, at most `size` of them, of about one length."""
+def _batches(jobs: list[_Job], size: int, mixed: bool) -> Iterator[list[_Job]]:
+    """At most `size` jobs together: of one padded width and about one length, or `mixed`.
+
+    Mixed ones are dealt out, for the lanes to have as much to do each.
+    """
     jobs.sort(key=lambda job: job.image.width, reverse=True)
+    if mixed:
+        count = -(-len(jobs) // size)
+        yield from (jobs[i::count] for i in range(count))
+        return
     for _, alike in itertools.groupby(jobs, key=lambda job: job.image.pixels.shape[1]):
         while batch := list(itertools.islice(alike, size)):
             yield batch

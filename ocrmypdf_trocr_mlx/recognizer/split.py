@@ -105,16 +105,15 @@ def _cheapest(cuts: list[_Cut], limit: int) -> list[_Cut]:
     A piece costs 1 and the square of its share of the limit: few pieces, then equal ones.
     """
     x = np.array([cut.x for cut in cuts])
-    total = np.full(len(cuts), np.inf)
-    total[0] = 0.0
+    shares = ((x[:, None] - x) / limit) ** 2
+    # Of the pieces up to each cut, with the piece that begins there.
+    total = np.ones(len(cuts))
     previous = np.zeros(len(cuts), int)
-    for i in range(1, len(cuts)):
-        first = int(np.searchsorted(x, x[i] - limit))
-        pieces = (x[i] - x[first:i]) / limit
-        costs = total[first:i] + 1 + pieces**2
+    for i, first in enumerate(np.searchsorted(x, x - limit).tolist()[1:], 1):
+        costs = total[first:i] + shares[i, first:i]
         best = int(costs.argmin())
         previous[i] = first + best
-        total[i] = costs[best] + cuts[i].cost
+        total[i] = costs[best] + cuts[i].cost + 1
     chosen = [len(cuts) - 1]
     while chosen[-1]:
         chosen.append(int(previous[chosen[-1]]))

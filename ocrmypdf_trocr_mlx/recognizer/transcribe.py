@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,13 @@ from PIL import Image
 
 from ocrmypdf_trocr_mlx.checkpoints.images import PAPER
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
-from ocrmypdf_trocr_mlx.model.generate import Hypothesis, generate, nothing
+from ocrmypdf_trocr_mlx.model.generate import (
+    Hypothesis,
+    generate,
+    generate_together,
+    nothing,
+    reads_together,
+)
 
 from .align import columns_of
 
@@ -81,17 +88,31 @@ class Transcriber:
     def __call__(
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing
     ) -> list[Transcript]:
-        """Read images of one padded width; what `between` raises meanwhile ends it."""
-        pixels = self._pixels(images)
-        options = self._options
-        if self._checkpoint.processor.pad_to_aspect:
-            most = pixels.shape[2] // _LEAST_PITCH + 16
-            options = dataclasses.replace(options, max_length=min(options.max_length, most))
-        hypotheses = generate(self._checkpoint.model, pixels, options, between)
-        return [
-            self._transcript(hypothesis, image.width, pixels.shape[2])
-            for hypothesis, image in zip(hypotheses, images, strict=True)
-        ]
+        """Read images, of one padded width unless `mixes`; what `between` raises ends it."""
+        model, options = self._checkpoint.model, self._options
+        groups = [list(g) for _, g in itertools.groupby(images, lambda x: x.pixels.shape[1])]
+        pixels = [self._pixels(group) for group in groups]
+        lengths = [self._max_length(x.shape[2]) for x in pixels]
+        if self.mixes:
+            read = generate_together(model, pixels, lengths, options, between)
+        else:
+            read = [
+                generate(model, x, dataclasses.replace(options, max_length=most), between)
+                for x, most in zip(pixels, lengths, strict=True)
+            ]
+        found = zip(itertools.chain(*read), images, strict=True)
+        return [self._transcript(read, x.width, x.pixels.shape[1]) for read, x in found]
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images of several padded widths are read together as fast as of one."""
+        return reads_together(self._checkpoint.model, self._options)
+
+    def _max_length(self, width: int) -> int:
+        """How many tokens an image can hold, at most."""
+        if not self._checkpoint.processor.pad_to_aspect:
+            return self._options.max_length
+        return min(self._options.max_length, width // _LEAST_PITCH + 16)
 
     def _pixels(self, images: Sequence[LineImage]) -> mx.array:
         """What the processor makes of images; a GPU is sent bytes and makes numbers of them."""
