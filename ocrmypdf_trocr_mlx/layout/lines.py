@@ -82,7 +82,7 @@ def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
         overlap = np.minimum(start[:, 1], end[i, 1]) - np.maximum(start[:, 0], end[i, 0])
         small = np.minimum(start[:, 1] - start[:, 0], end[i, 1] - end[i, 0])
         ok = (
-            (gap < WIDE * big)
+            (gap < WIDE * np.minimum(sizes, sizes[i]))
             & (gap > -0.6 * big)
             & (lefts > lefts[i])
             & (rights > rights[i])
