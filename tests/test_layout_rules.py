@@ -42,3 +42,30 @@ def test_words_above_a_rule_are_measured_without_it(gap: int) -> None:
     assert len(parts) == len(boxes)
     for part, box in zip(parts, boxes, strict=True):
         assert_on(part, box, 4)
+
+
+def test_a_large_number_far_from_a_label_is_a_line_of_its_own() -> None:
+    image, draw = page(1200, 900)
+    for i in range(8):
+        put(draw, 80, 300 + 60 * i, text_of(i, 7), 28)
+    label = put(draw, 80, 120, "No", 28)
+    number = put(draw, label[2] + 60, 105, "1927", 50)
+    first, second = sorted(parts_of(find_layout(np.asarray(image)))[:2], key=lambda p: p.line.left)
+    assert_on(first, label, 4)
+    assert_on(second, number, 8)
+
+
+def test_squares_to_tick_are_no_letters_but_lone_letters_are() -> None:
+    image, draw = page(1200, 900)
+    texts = ["Increase costs", "Decrease costs", "Counties", "Others", "Villages"]
+    boxes = []
+    for i, text in enumerate(texts):
+        y = 100 + 90 * i
+        draw.rectangle((200, y + 2, 224, y + 26), outline=0, width=3)
+        boxes.append(put(draw, 240, y, text, 28))
+    lone = [put(draw, 700, 100 + 90 * i, letter, 28) for i, letter in enumerate("OD0QU")]
+    parts = parts_of(find_layout(np.asarray(image)))
+    for column, expected in ((parts[::2], boxes), (parts[1::2], lone)):
+        assert len(column) == len(expected)
+        for part, box in zip(column, expected, strict=True):
+            assert_on(part, box, 4)

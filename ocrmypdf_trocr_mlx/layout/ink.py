@@ -9,6 +9,7 @@ import numpy as np
 
 from .clutter import (
     Mask,
+    boxes_to_tick,
     chosen,
     dotted_rules,
     is_speckled,
@@ -164,5 +165,5 @@ def find_ink(gray: np.ndarray, size: float, enlarged: float = 1.0) -> Ink:
     mask[pictures(gray, size) > 0] = 0
     rules = ruled_lines(mask, size)
     mask = cv2.subtract(mask, rules)
-    dotted = dotted_rules(mask, size)
-    return Ink(cv2.subtract(mask, dotted), dark, cv2.bitwise_or(rules, dotted))
+    apart = dotted_rules(mask, size) | boxes_to_tick(mask, size)
+    return Ink(cv2.subtract(mask, apart), dark, cv2.bitwise_or(rules, apart))
