@@ -170,7 +170,7 @@ def _cut_at_gutters(runs: list[Segment]) -> list[Segment]:
     found = [gap for r, run in enumerate(runs) for gap in _gaps(r, run)]
     clear = [gap for gap in found if gap.clear]
     between = _gaps_between(runs)
-    gutters = _gutters(clear, GUTTER_ROWS) + _gutters(found + between, TIGHT_ROWS)
+    gutters = _gutters(clear + between, GUTTER_ROWS) + _gutters(found + between, TIGHT_ROWS)
     wide = [gap for gap in clear if gap.x1 - gap.x0 > WIDE * gap.size]
     cuts: dict[int, set[int]] = {}
     for gap in gutters + wide:
