@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         get_executor,
         get_ocr_engine,
         initialize,
+        rasterize_pdf_page,
         register_options,
     )
     from ocrmypdf_trocr_mlx.batch import BatchProcessor
@@ -48,6 +49,7 @@ __all__ = [
     "get_ocr_engine",
     "initialize",
     "load_processor",
+    "rasterize_pdf_page",
     "read_document",
     "read_lines",
     "read_page",
@@ -63,6 +65,7 @@ _HOOKS = dict.fromkeys(
         "get_executor",
         "get_ocr_engine",
         "initialize",
+        "rasterize_pdf_page",
         "register_options",
     ),
     "_plugin",

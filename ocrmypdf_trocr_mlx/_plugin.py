@@ -10,10 +10,12 @@ import logging
 import shutil
 import sys
 from argparse import ArgumentParser
+from pathlib import Path
 
 import pluggy
 from ocrmypdf import Executor, OcrEngine, OcrOptions, hookimpl
 from ocrmypdf.builtin_plugins import tesseract_ocr
+from ocrmypdf.helpers import Resolution
 from pydantic import BaseModel
 
 from ocrmypdf_trocr_mlx import options as trocr_options
@@ -76,6 +78,40 @@ def get_executor(progressbar_class: type | None) -> Executor:
     from ocrmypdf_trocr_mlx.interrupt import InterruptibleExecutor
 
     return InterruptibleExecutor(pbar_class=progressbar_class)
+
+
+@hookimpl
+def rasterize_pdf_page(
+    input_file: Path,
+    output_file: Path,
+    raster_device: str,
+    raster_dpi: Resolution,
+    pageno: int,
+    page_dpi: Resolution | None,
+    rotation: int | None,
+    filter_vector: bool,
+    stop_on_soft_error: bool,
+    options: OcrOptions | None,
+    use_cropbox: bool,
+) -> Path | None:
+    """For our engine, scans as sharp as they are; another plugin's turn otherwise."""
+    if not _selected(options):
+        return None
+    from ocrmypdf_trocr_mlx.raster import rasterize
+
+    return rasterize(
+        input_file=input_file,
+        output_file=output_file,
+        raster_device=raster_device,
+        raster_dpi=raster_dpi,
+        pageno=pageno,
+        page_dpi=page_dpi,
+        rotation=rotation,
+        filter_vector=filter_vector,
+        stop_on_soft_error=stop_on_soft_error,
+        options=options,
+        use_cropbox=use_cropbox,
+    )
 
 
 @hookimpl

@@ -38,7 +38,10 @@ def is_doubtful(reading: Reading, size: float, usual_size: float, floor: float) 
     if not length:
         return True
     confidence = sum(word.confidence * len(word.text) for word in words) / length
-    if length <= _SHORT or size < _SMALL * usual_size:
+    is_small = size < _SMALL * usual_size
+    if is_small and not any(c.isalnum() for c in reading.text):
+        return True  # a speck: read as a star or a colon, surely
+    if length <= _SHORT or is_small:
         floor += _STRICTER * (1 - floor)
     return confidence < floor or _is_ornament(reading.text) or _is_loop(reading)
 

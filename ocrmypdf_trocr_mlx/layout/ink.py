@@ -9,6 +9,7 @@ import numpy as np
 
 from .clutter import (
     Mask,
+    boxes_to_tick,
     chosen,
     components,
     dotted_rules,
@@ -19,6 +20,10 @@ from .clutter import (
     without_specks,
 )
 from .screens import find_screens, read_screens
+
+# Ink higher than this is letters.  A rule lies bare over so long a stretch, and in all over this
+# share of its length.  In letter sizes.
+HIGH, BARE, BARE_SHARE = 0.55, 1.2, 0.15
 
 
 @dataclass
@@ -110,6 +115,11 @@ def _runs(mask: Mask, size: float) -> Mask:
     # The longer a rule, the thicker it may be.
     thick = np.clip(0.03 * width, _rule_width(size), 0.55 * size)
     keep = (ink > 0.88 * area) & (area < width * thick) & (height < thick + 0.05 * width)
+    # Letters that run together are a run as well; a rule lies bare for more than a letter's width.
+    high = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((odd(HIGH * size) + 2, 1), np.uint8))
+    bare = cv2.subtract(runs, high)
+    bare = cv2.morphologyEx(bare, cv2.MORPH_OPEN, np.ones((1, odd(BARE * size)), np.uint8))
+    keep &= np.bincount(labels[bare > 0], minlength=n) > BARE_SHARE * area
     keep[0] = False
     grown = cv2.dilate(chosen(keep, labels, stats), np.ones((3, 1), np.uint8))
     return grown & mask
@@ -123,7 +133,9 @@ def _less_strokes(runs: Mask, rest: Mask, size: float) -> Mask:
     if not cv2.hasNonZero(runs):
         return runs
     stroke = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((odd(0.25 * size), 1), np.uint8))
-    stroke = cv2.dilate(stroke, np.ones((2 * _rule_width(size) + 1, 1), np.uint8)) & runs
+    # Only where it touches: what stands a little above a rule has no share in it.
+    touching = cv2.dilate(stroke, np.ones((3, 1), np.uint8)) & runs
+    stroke = cv2.dilate(touching, np.ones((2 * _rule_width(size) + 1, 1), np.uint8)) & runs
     if not stroke.any():
         return runs
     labels, stats = components(runs)
@@ -160,5 +172,5 @@ def find_ink(gray: np.ndarray, size: float, enlarged: float = 1.0) -> Ink:
     mask[pictures(gray, size) > 0] = 0
     rules = ruled_lines(mask, size)
     mask = cv2.subtract(mask, rules)
-    dotted = dotted_rules(mask, size)
-    return Ink(cv2.subtract(mask, dotted), dark, cv2.bitwise_or(rules, dotted))
+    apart = dotted_rules(mask, size) | boxes_to_tick(mask, size)
+    return Ink(cv2.subtract(mask, apart), dark, cv2.bitwise_or(rules, apart))

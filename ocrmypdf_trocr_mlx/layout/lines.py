@@ -83,7 +83,7 @@ def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
         overlap = np.minimum(start[:, 1], end[i, 1]) - np.maximum(start[:, 0], end[i, 0])
         small = np.minimum(start[:, 1] - start[:, 0], end[i, 1] - end[i, 0])
         ok = (
-            (gap < WIDE * big)
+            (gap < WIDE * np.minimum(sizes, sizes[i]))
             & (gap > -0.6 * big)
             & (lefts > lefts[i])
             & (rights > rights[i])
@@ -171,7 +171,7 @@ def _cut_at_gutters(runs: list[Segment]) -> list[Segment]:
     found = [gap for r, run in enumerate(runs) for gap in _gaps(r, run)]
     clear = [gap for gap in found if gap.clear]
     between = _gaps_between(runs)
-    gutters = _gutters(clear, GUTTER_ROWS) + _gutters(found + between, TIGHT_ROWS)
+    gutters = _gutters(clear + between, GUTTER_ROWS) + _gutters(found + between, TIGHT_ROWS)
     wide = [gap for gap in clear if gap.x1 - gap.x0 > WIDE * gap.size]
     cuts: dict[int, set[int]] = {}
     for gap in gutters + wide:
