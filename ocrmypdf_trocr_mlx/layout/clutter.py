@@ -163,7 +163,7 @@ def _unattached(runs: Mask, letters: Mask, size: float) -> Mask:
 
 def boxes_to_tick(mask: Mask, size: float) -> Mask:
     """Empty squares about as large as letters, filled: what is to be ticked is no letter."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    labels, stats = components(mask)
     width, height = stats[:, 2], stats[:, 3]
     like = (np.minimum(width, height) > 0.6 * size) & (np.maximum(width, height) < 2.2 * size)
     like &= (width < 1.5 * height) & (height < 1.3 * width)
