@@ -18,7 +18,10 @@ from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRC
 from ocrmypdf_trocr_mlx.model.draft import Draft, collapse
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions
 from ocrmypdf_trocr_mlx.model.trocr import TrOCR
-from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcriber
+from ocrmypdf_trocr_mlx.recognizer.ink import ink_profile
+from ocrmypdf_trocr_mlx.recognizer.service import _place
+from ocrmypdf_trocr_mlx.recognizer.split import split_line
+from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcriber, Transcript
 from ocrmypdf_trocr_mlx.samples import TEXTS, rendered_line
 
 VOCABULARY, BLANK = 40, 1
@@ -212,3 +215,39 @@ def test_drafts_of_the_bundled_model() -> None:
         transcriber([transcriber.fit(rendered_line(text))], lambda passes=passes: passes.append(1))
         steps.append(len(passes))
     assert sum(steps) <= 3 * len(steps)
+
+
+@pytest.mark.parametrize(
+    ("draft", "said", "agreement"),
+    [
+        ("stone", ["stone."], 1.0),
+        ("", ["."], 1.0),
+        ("sto ne", ["ston", "e."], 5 / 6),
+        ("", ["s", "t", "o", "n", "e", "."], 0.0),
+        ("..", ["w", "ord."], 0.0),
+        ("wood", ["wo", "rd."], 3 / 4),
+    ],
+)
+def test_how_much_was_drafted_as_it_was_said(draft: str, said: list[str], agreement: float) -> None:
+    """The last token said, here a full stop, is the end."""
+    expected = Draft([ord(c) for c in draft.replace(".", "!")])
+    for part in said:
+        expected.say([ord(c) for c in part])
+    assert expected.agreement(len("".join(said)) - 1) == pytest.approx(agreement)
+
+
+def test_a_text_of_which_nothing_was_drafted_is_unsure() -> None:
+    """The same words at the same places, with less confidence."""
+    pixels = rendered_line("Chapter IV")
+    ink = ink_profile(pixels)
+    (piece,) = split_line(ink, max_aspect=15)
+    columns = pixels.shape[1] // 8
+    seen = np.eye(columns)[np.linspace(0, columns - 1, 10).astype(int)]
+    read = Transcript(list("Chapter IV"), [-0.05] * 10, seen, 1 / columns)
+    sure, unsure = (
+        _place(ink, piece, dataclasses.replace(read, agreement=agreement))
+        for agreement in (0.9, 0.1)
+    )
+    assert [w.text for w in sure] == [w.text for w in unsure] == ["Chapter", "IV"]
+    assert min(w.confidence for w in sure) > 0.9
+    assert max(w.confidence for w in unsure) < 0.25

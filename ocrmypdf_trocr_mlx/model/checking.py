@@ -102,12 +102,15 @@ def check_drafts(
             new = new[:right]
             seen = None if said.attention is None else said.attention[:right]
             texts[row].extend(new, said.logprobs[:right].tolist(), seen)
+            expected[row].say(new)
             if not texts[row].done:
                 checker.keep(row, right)
-                expected[row].say(new)
                 last[row] = new[-1]
         active = [row for row in active if not texts[row].done]
-    return [text.hypothesis() for text in texts]
+    return [
+        text.hypothesis(draft.agreement(len(text.tokens) - 1))
+        for text, draft in zip(texts, expected, strict=True)
+    ]
 
 
 def _agreed(draft: list[int], said: list[int]) -> int:

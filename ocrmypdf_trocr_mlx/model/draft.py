@@ -71,6 +71,17 @@ class Draft:
         self._asked = len(ahead)
         return ahead
 
+    def agreement(self, length: int) -> float:
+        """How much of the draft and of a text of so many tokens, now all said, is the same: 0 to 1.
+
+        The head sees letters alone, the decoder knows the language as well: where it says what the
+        head sees nothing of, it makes it up.
+        """
+        longest = max(length, len(self._tokens))
+        # The end is said, and not drafted.
+        different = max(0, int(self._distances[-1]) - 1)
+        return 1.0 - min(1.0, different / longest) if longest else 1.0
+
     def say(self, tokens: list[int]) -> None:
         """The decoder's text goes on with these: what was ahead, or less, and a last one."""
         agreed = len(tokens) - 1

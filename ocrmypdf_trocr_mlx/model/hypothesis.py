@@ -17,11 +17,13 @@ class Hypothesis:
     `logprobs` has the natural log-probability of each token given those before it.  Row t of
     `attention`, if asked for, is where token t was seen: weights over the S encoder positions
     (prefix tokens, then patches row by row), averaged over the heads of one decoder layer.
+    `agreement`: the share of it that was drafted as well, 1 where nothing was drafted.
     """
 
     tokens: list[int]
     logprobs: list[float]
     attention: np.ndarray | None = None
+    agreement: float = 1.0
 
 
 class Growing:
@@ -63,6 +65,6 @@ class Growing:
                 return count
         return len(tokens)
 
-    def hypothesis(self) -> Hypothesis:
+    def hypothesis(self, agreement: float = 1.0) -> Hypothesis:
         attention = np.concatenate(self._attention) if self._attention else None
-        return Hypothesis(self.tokens, self.logprobs, attention)
+        return Hypothesis(self.tokens, self.logprobs, attention, agreement)

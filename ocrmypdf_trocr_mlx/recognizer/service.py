@@ -36,6 +36,8 @@ _MAX_LANES = 4
 # Lines read at once.  A GPU reads 256 small ones in little more time than 32; a batch takes about
 # a gigabyte with so many encoder states as this, of a model of base size.
 _CPU_BATCH, _MAX_GPU_BATCH, _GPU_STATES = 32, 256, 1 << 15
+# A text of which less was drafted, too, may be made up: the less, the less its words are sure.
+_AGREED = 0.5
 # Fewer lines together are read more slowly, line by line.
 _LEAST_BATCH = 8
 # A step on a processor ends within a second or so; nobody waits longer for it.
@@ -338,15 +340,16 @@ def _finish(job: _Job, transcript: Transcript) -> None:
 
 
 def _place(ink: InkProfile, piece: Piece, read: Transcript) -> list[ReadWord]:
-    """The words of a piece, in pixels of the crop."""
+    """The words of a piece, in pixels of the crop; less sure where they were drafted otherwise."""
     part = ink[piece.left : piece.right]
+    trust = min(1.0, read.agreement / _AGREED)
     column_width = read.column_share * len(part.columns)
     return [
         ReadWord(
             word.text,
             (piece.left + word.left) * ink.scale,
             (piece.left + word.right) * ink.scale,
-            word.confidence,
+            trust * word.confidence,
         )
         for word in place_words(read.texts, read.logprobs, read.attention, column_width, part)
     ]

@@ -45,12 +45,14 @@ class Transcript:
 
     `attention` is (T, columns) over columns of patches, of which the last may be cut short by
     the end of the line; `column_share` is the width of one as a share of the line's.
+    `agreement` is a hypothesis's.
     """
 
     texts: list[str]
     logprobs: list[float]
     attention: np.ndarray
     column_share: float
+    agreement: float = 1.0
 
 
 class Transcriber:
@@ -137,6 +139,7 @@ class Transcriber:
                 -(-width // patch_width),
             ),
             patch_width / width,
+            hypothesis.agreement,
         )
 
 
