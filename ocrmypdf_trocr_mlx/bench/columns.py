@@ -6,13 +6,14 @@ import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from . import pages
-from .engines import Engine
+if TYPE_CHECKING:
+    from .engines import Engine
+    from .pages import Table
 
 WIDTH, HEIGHT = 1700, 2200  # Letter at 200 dpi
 MARGIN = 150
@@ -80,8 +81,10 @@ class _Sheet:
         return str(self.rng.choice(_WORDS))
 
 
-def run(engines: dict[str, Engine], count: int) -> pages.Table:
+def run(engines: dict[str, Engine], count: int) -> Table:
     """Read so many pages of `write_pages` with each engine."""
+    from . import pages
+
     with tempfile.TemporaryDirectory(prefix="trocr-columns-") as name:
         folder = Path(name, "two columns")
         folder.mkdir()
