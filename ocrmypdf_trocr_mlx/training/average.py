@@ -1,7 +1,7 @@
-"""Average the weights of two checkpoints, one trained on from the other: often better than both.
+"""Average the weights of checkpoints trained on from the same one: often better than each.
 
-What a round of training forgot, the checkpoint that it went on from still knows (Wortsman et al.,
-"Model soups", 2022).
+What a round of training forgot, the checkpoint that it went on from still knows, and rounds that
+went on from it differently err differently (Wortsman et al., "Model soups", 2022).
 
     python -m ocrmypdf_trocr_mlx.training.average my-model new-model --out averaged
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlx.core as mx
@@ -26,34 +27,39 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="average", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs=2, metavar="MODEL")
+    parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
     args = parser.parse_args(arguments)
     backend.prepare("cpu")
     try:
         refuse_full(args.out)
-        average(resolve(args.models[0]), resolve(args.models[1]), args.out)
+        average([resolve(model) for model in args.models], args.out)
     except CheckpointError as e:
         sys.stderr.write(f"average: {e}\n")
         return 1
     return 0
 
 
-def average(first: Path, second: Path, out: Path) -> None:
-    """Write the mean in float16 and the other files of `second`.
+def average(models: Sequence[Path], out: Path) -> None:
+    """Write the mean in float16 and the other files of the last of the `models`.
 
     Raises CheckpointError where names or shapes of the weights differ, or some are quantized.
     """
-    ours, theirs = _weights(first), _weights(second)
-    shapes = ({k: v.shape for k, v in weights.items()}.items() for weights in (ours, theirs))
-    if differing := {name for name, _ in set.symmetric_difference(*map(set, shapes))}:
-        names = ", ".join(sorted(differing)[:4])
-        raise CheckpointError(f"{first}, {second}: weights of different models: {names}")
-    config = read_config(second)
+    *others, last = models
+    total = _weights(last)
+    for model in others:
+        weights = _weights(model)
+        shapes = ({k: v.shape for k, v in w.items()}.items() for w in (total, weights))
+        if differing := {name for name, _ in set.symmetric_difference(*map(set, shapes))}:
+            names = ", ".join(sorted(differing)[:4])
+            raise CheckpointError(f"{model}, {last}: weights of different models: {names}")
+        total = {k: v + weights[k] for k, v in total.items()}
+        mx.eval(total)  # one checkpoint in memory at a time
+    config = read_config(last)
     for key in {"dtype", "torch_dtype"} & config.keys():
         config[key] = "float16"
-    mean = {k: ((ours[k] + theirs[k]) / 2).astype(mx.float16) for k in ours}
-    write_folder(second, out, config, mean)
+    mean = {k: (v / len(models)).astype(mx.float16) for k, v in total.items()}
+    write_folder(last, out, config, mean)
 
 
 def _weights(source: Path) -> Weights:
