@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 from training_data import CHARACTERS as FEW
 from training_data import WORDS, write_checkpoint, write_font, write_pairs
 
@@ -15,6 +16,7 @@ from ocrmypdf_trocr_mlx.training.batches import THIRDS, Frame
 from ocrmypdf_trocr_mlx.training.charset import CHARACTERS
 from ocrmypdf_trocr_mlx.training.errors import TrainingError
 from ocrmypdf_trocr_mlx.training.fonts import FontSet, load_fonts
+from ocrmypdf_trocr_mlx.training.glyphs import glyphs_of
 from ocrmypdf_trocr_mlx.training.labels import LabelEncoder
 from ocrmypdf_trocr_mlx.training.mixture import Mixture
 from ocrmypdf_trocr_mlx.training.paper import Paper
@@ -114,6 +116,19 @@ def test_characters_of_a_font_with_kerning(folder):
             assert abs(edges[start + i] - expected) < 1
         start += len(word.text) + 1
     assert size == face.size
+
+
+def test_glyphs_stand_as_pillow_sets_them(fonts):
+    """Wherever the text begins, within the image or partly outside it."""
+    font, size = fonts.fonts[0], 44
+    rng = random.Random(0)
+    for _ in range(40):
+        ink = np.zeros((40, 300), np.uint8)
+        x, y = rng.uniform(-100, 310), rng.uniform(-30, 90)
+        glyphs_of(font, size).draw(ink, "fox jumps", x, y)
+        image = Image.new("L", (300, 40))
+        ImageDraw.Draw(image).text((x, y), "fox jumps", 255, font.at(size), anchor="ls")
+        np.testing.assert_array_equal(ink, np.asarray(image))
 
 
 @pytest.mark.parametrize("style", ["print", "hand"])

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from .blanks import Blanks
 from .fonts import Font, FontSet
+from .glyphs import glyphs_of
 from .paper import Paper
 from .texts import Texts
 
@@ -76,8 +77,8 @@ class LineRenderer:
 
     def _set(self, rng: random.Random, font: Font, text: str, room: float) -> list[_Word]:
         """As many of the words as there is room for, each at its place; none if none fits."""
-        face = font.at(_SIZE)
-        space = face.getlength(" ") or 0.27 * _SIZE
+        glyphs = glyphs_of(font, _SIZE)
+        space = glyphs[" "].advance or 0.27 * _SIZE
         space = max(0.16 * _SIZE, space * rng.uniform(0.8, 1.7))
         spread = rng.choice((0.0, 0.0, 0.12, 0.3))
         words: list[_Word] = []
@@ -89,7 +90,7 @@ class LineRenderer:
                     gap = space * rng.uniform(1 - spread, 1 + spread)
                     if i and not j:
                         gap = rng.uniform(0.7, _WIDEST_GAP) * _LEADING * _SIZE
-                width = face.getlength(word)
+                width = glyphs.length(word)
                 if x + gap + width > room:
                     return words
                 words.append(_Word(word, x + gap, width))
@@ -98,90 +99,81 @@ class LineRenderer:
 
     def _draw(self, rng: random.Random, font: Font, words: list[_Word]) -> tuple[np.ndarray, float]:
         """The share of ink, uint8 (h, w): 255 where it is full; and the margin on the left."""
-        face = font.at(_SIZE)
-        ascent, descent = face.getmetrics()
-        ascent, descent = min(ascent, 2 * _SIZE), min(descent, _SIZE)
+        glyphs = glyphs_of(font, _SIZE)
+        ascent, descent = min(glyphs.ascent, 2 * _SIZE), min(glyphs.descent, _SIZE)
         left, right = (rng.uniform(0.05, 0.5) * _SIZE for _ in range(2))
         length = words[-1].x + words[-1].width
         if rng.random() < 0.5:  # cut as tight as the letters are, or as the font is
-            boxes = [face.getbbox(w.text, anchor="ls") for w in words]
-            ascent = int(max(0.62 * _SIZE, -min(b[1] for b in boxes)))
-            descent = int(max(0.05 * _SIZE, max(b[3] for b in boxes)))
+            above, below = glyphs.extent(w.text for w in words)
+            ascent, descent = int(max(0.62 * _SIZE, above)), int(max(0.05 * _SIZE, below))
         top, bottom = (rng.uniform(0.0, 0.22) * _SIZE for _ in range(2))
         width, height = round(left + length + right), round(top + ascent + descent + bottom)
-        image = Image.new("L", (width, height))
-        draw = ImageDraw.Draw(image)
+        ink = np.zeros((height, width), np.uint8)
         base = top + ascent
         wobble = rng.uniform(0, 0.04) * _SIZE if font.style != "print" else 0.0
         for word in words:
             y = base + rng.gauss(0, wobble)
-            draw.text((left + word.x, y), word.text, font=face, fill=255, anchor="ls")
+            glyphs.draw(ink, word.text, left + word.x, y)
         if rng.random() < _NEIGHBOURS:
-            self._neighbours(rng, draw, font, base, height)
+            self._neighbours(rng, ink, font, base)
         if rng.random() < _RULED:
-            _rule(rng, draw, words, left, base, width, height)
-        ink = np.asarray(image)
+            ink = _ruled(rng, ink, words, left, base)
         if rng.random() < _STROKE:
             change = cv2.dilate if rng.random() < 0.6 else cv2.erode
             ink = np.asarray(change(ink, np.ones((2, 2), np.uint8)))
         return ink, left
 
-    def _neighbours(
-        self, rng: random.Random, draw: ImageDraw.ImageDraw, font: Font, base: float, height: int
-    ) -> None:
+    def _neighbours(self, rng: random.Random, ink: np.ndarray, font: Font, base: float) -> None:
         """Feet of the line above and heads of the one below, at the edges."""
-        face = font.at(_SIZE)
-        ascent, descent = face.getmetrics()
+        glyphs = glyphs_of(font, _SIZE)
+        ascent, descent = glyphs.ascent, glyphs.descent
         reach = rng.uniform(0.02, 0.25) * _SIZE
-        above, below = reach - 0.3 * descent, height - reach + 0.8 * ascent
+        above, below = reach - 0.3 * descent, len(ink) - reach + 0.8 * ascent
         lead = 0.95 * (ascent + descent)
         for y in (min(above, base - lead), max(below, base + lead)):
             if rng.random() < 0.65:
                 text = self._texts.draw(rng).replace("\t", "  ")
                 text = "".join(c for c in text if c in font.characters)
                 x = rng.uniform(-3, 1) * _SIZE
-                draw.text((x, y), text, font=face, fill=255, anchor="ls")
+                glyphs.draw(ink, text, x, y)
 
 
 def _edges(font: Font, words: list[_Word]) -> np.ndarray:
     """Where the characters begin and the last one ends, as the font spaces them."""
-    face = font.at(_SIZE)
+    glyphs = glyphs_of(font, _SIZE)
     edges: list[float] = []
     for word in words:
         # The space before a word begins where the word before it ends.
-        edges += [word.x + face.getlength(word.text[:i]) for i in range(len(word.text))]
-        edges.append(word.x + word.width)
+        edges += itertools.accumulate((glyphs[c].advance for c in word.text), initial=word.x)
     return np.array(edges)
 
 
-def _rule(
-    rng: random.Random,
-    draw: ImageDraw.ImageDraw,
-    words: list[_Word],
-    left: float,
-    base: float,
-    width: int,
-    height: int,
-) -> None:
-    """An underline, a form's rule, perhaps through the text, a cell's border, or uprights in the
-    gaps of a table."""
-    ink, thick = rng.randint(140, 255), rng.randint(1, 3)
+def _ruled(
+    rng: random.Random, ink: np.ndarray, words: list[_Word], left: float, base: float
+) -> np.ndarray:
+    """With an underline, a form's rule, perhaps through the text, a cell's border, or uprights in
+    the gaps of a table."""
+    height, width = ink.shape
+    image = Image.fromarray(ink)
+    draw = ImageDraw.Draw(image)
+    grey, thick = rng.randint(140, 255), rng.randint(1, 3)
     kind = rng.randrange(5)
     if kind == 0:
         word = rng.choice(words)
         y = base + rng.uniform(0.05, 0.15) * _SIZE
-        draw.line((left + word.x, y, left + word.x + word.width, y), ink, thick)
+        draw.line((left + word.x, y, left + word.x + word.width, y), grey, thick)
     elif kind == 1:
         y = base + rng.uniform(0.08, 0.3) * _SIZE
-        draw.line((0, y, width, y), ink, thick)
+        draw.line((0, y, width, y), grey, thick)
     elif kind == 2:
-        draw.line((0, height - 2, width, height - 2), ink, thick)
-        draw.line((2, 0, 2, height), ink, thick)
+        draw.line((0, height - 2, width, height - 2), grey, thick)
+        draw.line((2, 0, 2, height), grey, thick)
     elif kind == 3:
         y, slope = base - rng.uniform(-0.3, 0.8) * _SIZE, rng.uniform(-0.1, 0.1) * _SIZE
-        draw.line((0, y, width, y + slope), ink, thick)
+        draw.line((0, y, width, y + slope), grey, thick)
     else:
         for a, b in itertools.pairwise(words):
             if b.x - a.x - a.width > 0.6 * _SIZE:
                 x = left + (a.x + a.width + b.x) / 2
-                draw.line((x, 0, x, height), ink, thick)
+                draw.line((x, 0, x, height), grey, thick)
+    return np.asarray(image)
