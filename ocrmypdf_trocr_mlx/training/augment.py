@@ -75,15 +75,10 @@ def _warp(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     reach = random.uniform(0.01, 0.05) * height
     grid = random.normal(0, reach, (3, max(3, width // height + 2), 2)).astype(np.float32)
     moves = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
+    moves[..., 0] += np.arange(width, dtype=np.float32)
+    moves[..., 1] += np.arange(height, dtype=np.float32)[:, None]
     return np.asarray(
-        cv2.remap(
-            pixels,
-            x + moves[..., 0],
-            y + moves[..., 1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        cv2.remap(pixels, moves, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     )
 
 

@@ -65,7 +65,8 @@ class Font:
         return not _SLANTED.search(self.at(20).getname()[1] or "")
 
 
-@functools.lru_cache(maxsize=256)
+# As many as there may be: FreeType maps fonts into memory, and holds no file open.
+@functools.lru_cache(maxsize=1024)
 def _open(path: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 

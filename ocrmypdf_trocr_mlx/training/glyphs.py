@@ -38,7 +38,6 @@ class Glyphs(dict[str, Glyph]):
         self.ascent, self.descent = font.at(size).getmetrics()
 
     def __missing__(self, character: str) -> Glyph:
-        # Not held open: there are more fonts than files that a process may have open.
         face = self._font.at(self._size)
         image, (left, top) = face.getmask2(character, "L", anchor="ls")
         width, height = image.size

@@ -100,7 +100,7 @@ class Paper:
             noise = rng.uniform(0.01, 0.12) * contrast
             image = image + noise * self._cut(rng, self._fine, image.shape)
         if rng.random() < 0.15:
-            threshold = np.percentile(image, 95) - contrast * rng.uniform(0.35, 0.65)
+            threshold = _paper_of(image) - contrast * rng.uniform(0.35, 0.65)
             image = np.where(image < threshold, 0.0, 255.0)
         gray = _bytes(image)
         if rng.random() < 0.35:
@@ -142,11 +142,13 @@ def _bent(
             3, columns, 2
         )
         field = cv2.resize(moves, size, interpolation=cv2.INTER_CUBIC)
-        y, x = np.mgrid[:height, : size[0]].astype(np.float32)
-        bent = cv2.remap(bent, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR)
+        x = np.arange(size[0], dtype=np.float32)
+        field[..., 0] += x
+        field[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+        bent = cv2.remap(bent, field, None, cv2.INTER_LINEAR)
         # The field says where each column was; the other way round it says where it went.
-        was = np.maximum.accumulate((x + field[..., 0])[height // 2])
-        edges = np.interp(edges, was, x[0])
+        was = np.maximum.accumulate(field[height // 2, :, 0])
+        edges = np.interp(edges, was, x)
     return np.asarray(bent), edges
 
 
@@ -169,6 +171,12 @@ def _levels(rng: random.Random, clean: bool) -> tuple[float, float]:
     light = rng.uniform(215, 255) if rng.random() < 0.7 else rng.uniform(110, 215)
     dark = rng.uniform(0, 80) if rng.random() < 0.65 else rng.uniform(40, 140)
     return min(dark, light - 65), light
+
+
+def _paper_of(image: np.ndarray) -> float:
+    """The grey that 95 of 100 pixels are not lighter than."""
+    rank = round(0.95 * (image.size - 1))
+    return float(np.partition(image, rank, axis=None)[rank])
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ class LineRenderer:
         while True:
             text = self._texts.draw(rng)
             font = self._fonts.choose(rng, text.replace("\t", " "))
-            text = "".join(c for c in text if c == "\t" or c in font.characters)
+            text = _known(font, text)
             words = self._set(rng, font, text, aspect * _LEADING * _SIZE)
             if words:
                 break
@@ -132,10 +132,16 @@ class LineRenderer:
         lead = 0.95 * (ascent + descent)
         for y in (min(above, base - lead), max(below, base + lead)):
             if rng.random() < 0.65:
-                text = self._texts.draw(rng).replace("\t", "  ")
-                text = "".join(c for c in text if c in font.characters)
+                text = _known(font, self._texts.draw(rng)).replace("\t", "  ")
                 x = rng.uniform(-3, 1) * _SIZE
                 glyphs.draw(ink, text, x, y)
+
+
+def _known(font: Font, text: str) -> str:
+    """The characters that the font has, and tabs."""
+    if font.characters.issuperset(text):  # mostly, and far sooner told of all than of each
+        return text
+    return "".join(c for c in text if c == "\t" or c in font.characters)
 
 
 def _edges(font: Font, words: list[_Word]) -> np.ndarray:

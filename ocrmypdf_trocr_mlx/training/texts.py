@@ -5,6 +5,7 @@ A tab in a text is a wide gap; the label has a space there.
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import string
@@ -45,7 +46,7 @@ class Texts:
         self._rare = [c for c in characters if not c.isascii()]
         self._corpora = [c for c in corpora if c.strip()]
         # Large files more often, but not in proportion: they are of different languages.
-        self._weights = [len(c) ** 0.5 for c in self._corpora]
+        self._weights = list(itertools.accumulate(len(c) ** 0.5 for c in self._corpora))
         self._kinds: list[Callable[[random.Random], str]] = [
             *2 * [self._receipt],
             *2 * [self._field],
@@ -76,14 +77,18 @@ class Texts:
                 text = rng.choice(self._kinds)(rng)
                 if rng.random() < 0.2:
                     text += rng.choice(("\t", " ", ", ")) + self.draw(rng)
-            words = [w for w in re.split(r"( |\t)", text) if self._characters.issuperset(w)]
-            text = re.sub(r"\s*\t\s*", "\t", "".join(words)).strip()
+            if not self._characters.issuperset(text):
+                words = re.split(r"( |\t)", text)
+                text = "".join(filter(self._characters.issuperset, words))
+            if "\t" in text:
+                text = re.sub(r"\s*\t\s*", "\t", text)
+            text = text.strip()
             if text:
                 return text
 
     def running(self, rng: random.Random) -> str:
         """From the beginning of some word, not beyond the end of the paragraph."""
-        (corpus,) = rng.choices(self._corpora, self._weights)
+        (corpus,) = rng.choices(self._corpora, cum_weights=self._weights)
         start = rng.randrange(len(corpus))
         part = corpus[start : start + _SNIPPET]
         begin = part.find("\n" if rng.random() < 0.2 and "\n" in part[:-60] else " ") + 1
