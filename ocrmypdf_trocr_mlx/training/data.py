@@ -65,6 +65,26 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """A Line whose image file is not decoded yet."""
+
+    name: str
+    text: str
+    data: bytes
+    page: str = ""
+    source: str = ""
+    capitals: bool = False
+
+    def line(self) -> Line | Problem:
+        try:
+            pixels = decode_gray(self.data)
+        except UNREADABLE as e:
+            reason = f"the image cannot be read: {_first_line(e)}"
+            return Problem(self.name, reason, self.source)
+        return Line(self.name, self.text, pixels, self.page, self.source, self.capitals)
+
+
+@dataclass(frozen=True)
 class _Entry:
     """A line of a manifest."""
 
@@ -76,6 +96,7 @@ class _Entry:
 
 
 Found = Iterator[Line | Problem]
+FoundUnread = Iterator[Line | Unread | Problem]
 
 
 def read_lines(source: Path) -> Found:
@@ -84,8 +105,13 @@ def read_lines(source: Path) -> Found:
     Labels that a manifest says are all in capitals whatever the image shows would teach the
     wrong case: such lines are Problems.
     """
-    for found in read_labels(source):
-        if isinstance(found, Line) and found.capitals:
+    return map(_decoded, read_undecoded(source))
+
+
+def read_undecoded(source: Path) -> FoundUnread:
+    """As `read_lines`, but with the images still to be decoded where they are files."""
+    for found in _read(source):
+        if not isinstance(found, Problem) and found.capitals:
             reason = "its label is in capitals whatever the image shows"
             found = Problem(found.name, reason, found.source)
         yield found
@@ -93,6 +119,14 @@ def read_lines(source: Path) -> Found:
 
 def read_labels(source: Path) -> Found:
     """As `read_lines`, but with the lines whose labels are in capitals."""
+    return map(_decoded, _read(source))
+
+
+def _decoded(found: Line | Unread | Problem) -> Line | Problem:
+    return found.line() if isinstance(found, Unread) else found
+
+
+def _read(source: Path) -> FoundUnread:
     source = Path(source)
     if source.is_dir():
         return _read_folder(source)
@@ -127,35 +161,35 @@ def decode_gray(data: bytes) -> np.ndarray:
     return gray
 
 
-def _line(
+def _unread(
     name: str,
     text: str,
     read: Callable[[], bytes],
     page: str = "",
     source: str = "",
     capitals: bool = False,
-) -> Line | Problem:
+) -> Unread | Problem:
     if "\n" in text.strip():
         return Problem(name, "its text has several lines", source)
     label = clean_text(text)
     if not label:
         return Problem(name, "its text is empty", source)
     try:
-        return Line(name, label, decode_gray(read()), page, source, capitals)
+        return Unread(name, label, read(), page, source, capitals)
     except FileNotFoundError:
         return Problem(name, "there is no such image", source)
     except UNREADABLE as e:
         return Problem(name, f"the image cannot be read: {_first_line(e)}", source)
 
 
-def _read_folder(folder: Path) -> Found:
+def _read_folder(folder: Path) -> FoundUnread:
     for name in _MANIFESTS:
         if (folder / name).is_file():
             return _read_manifest_file(folder / name)
     return _walk(folder)
 
 
-def _walk(folder: Path) -> Found:
+def _walk(folder: Path) -> FoundUnread:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     transcribed = {p.stem for p in files if p.suffix.lower() == ".xml"}
     for path in files:
@@ -171,7 +205,7 @@ def _walk(folder: Path) -> Found:
             except (OSError, UnicodeDecodeError) as e:
                 yield Problem(str(text), f"not a text in UTF-8: {_first_line(e)}")
             else:
-                yield _line(str(path), label, path.read_bytes, str(path.parent))
+                yield _unread(str(path), label, path.read_bytes, str(path.parent))
 
 
 def _text_beside(image: Path) -> Path | None:
@@ -186,7 +220,7 @@ def _read_xml(path: Path, required: bool) -> Found:
     return read_transcript(path, required=required)
 
 
-def _read_manifest_file(path: Path) -> Found:
+def _read_manifest_file(path: Path) -> FoundUnread:
     try:
         content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
@@ -198,7 +232,7 @@ def _read_manifest_file(path: Path) -> Found:
         yield _entered(str(image), entry, image.read_bytes)
 
 
-def _read_tar(path: Path) -> Found:
+def _read_tar(path: Path) -> FoundUnread:
     """The manifest and the images of a tar; nothing is unpacked to disk."""
     try:
         with tarfile.open(path) as archive:
@@ -221,8 +255,8 @@ def _read_tar(path: Path) -> Found:
         raise TrainingError(f"{path}: not a tar that can be read: {_first_line(e)}") from e
 
 
-def _entered(name: str, entry: _Entry, read: Callable[[], bytes]) -> Line | Problem:
-    return _line(name, entry.text, read, entry.page, entry.source, entry.capitals)
+def _entered(name: str, entry: _Entry, read: Callable[[], bytes]) -> Unread | Problem:
+    return _unread(name, entry.text, read, entry.page, entry.source, entry.capitals)
 
 
 def _parse_jsonl(content: str, name: str) -> Iterator[_Entry]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .data import Found, Line, Problem, read_lines
+from .data import FoundUnread, Line, Problem, Unread, read_undecoded
 from .errors import TrainingError
 from .labels import UnknownCharacters
+from .workers import mapped
 
 log = logging.getLogger(__name__)
 
@@ -79,27 +82,32 @@ def load_dataset(
     *,
     only: Iterable[str] = (),
     refuse_bad: bool = False,
-    read: Callable[[Path], Found] = read_lines,
+    read: Callable[[Path], FoundUnread] = read_undecoded,
+    workers: int = 0,
 ) -> Dataset:
     """Read all lines of the sources; `only` keeps those whose manifest names one of these.
+    `workers`: processes that make many lines ready.
 
     With `refuse_bad` a single line that cannot be used raises TrainingError; else it is set
     aside.  Raises TrainingError where nothing can be used, and for a source in `only` that has
     no line.
     """
     dataset, wanted = Dataset(), frozenset(only)
-    for source in sources:
-        for found in read(source):
+
+    def asked_for() -> FoundUnread:
+        for found in itertools.chain.from_iterable(map(read, sources)):
             dataset.sources[found.source] += 1
-            if wanted and found.source not in wanted:
-                continue
-            prepared = _prepare(found, encode, limits) if isinstance(found, Line) else found
-            if isinstance(prepared, Sample):
-                dataset.samples.append(prepared)
-            elif refuse_bad:
-                raise TrainingError(f"{prepared}: correct it, or have such lines skipped")
-            else:
-                dataset.problems.append(prepared)
+            if not wanted or found.source in wanted:
+                yield found
+
+    prepare = functools.partial(_prepare, encode=encode, limits=limits)
+    for prepared in mapped(prepare, asked_for(), workers):
+        if isinstance(prepared, Sample):
+            dataset.samples.append(prepared)
+        elif refuse_bad:
+            raise TrainingError(f"{prepared}: correct it, or have such lines skipped")
+        else:
+            dataset.problems.append(prepared)
     names = ", ".join(map(str, sources))
     if missing := wanted - dataset.sources.keys():
         there = ", ".join(sorted(filter(None, dataset.sources))) or "no sources named"
@@ -121,8 +129,11 @@ def load_dataset(
 
 
 def _prepare(
-    line: Line, encode: Callable[[str], Sequence[int]], limits: Limits
+    found: Line | Unread | Problem, encode: Callable[[str], Sequence[int]], limits: Limits
 ) -> Sample | Problem:
+    line = found.line() if isinstance(found, Unread) else found
+    if isinstance(line, Problem):
+        return line
     try:
         tokens = tuple(encode(line.text))
     except UnknownCharacters as e:

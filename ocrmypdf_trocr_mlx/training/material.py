@@ -121,11 +121,12 @@ def read_material(
         return Material([], None, held_out)
     # Lines too long to be read whole may still be cut.
     wanted = Limits(limits.max_tokens) if args.words else limits
-    real = load_dataset(args.real, encode, wanted).samples
+    real = load_dataset(args.real, encode, wanted, workers=args.workers or 0).samples
     counts = _times(args.times, real)
     if not args.words:
         return Material(_repeated(real, counts), None, held_out)
-    found = find_words(real, frame, checkpoint.tokenizer.pieces, follow)
+    pieces, workers = checkpoint.tokenizer.pieces, args.workers or 0
+    found = find_words(real, frame, pieces, follow, workers)
     placed = {id(s): p for s, p in zip(real, found, strict=True) if p is not None and len(p) > 1}
     if not placed:
         raise TrainingError(f"--words: the model reads none of {len(real)} lines: train it further")

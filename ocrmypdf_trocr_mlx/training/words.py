@@ -6,6 +6,7 @@ gaps in the ink do the rest, as for the words of a page.  What it does not recog
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -20,6 +21,7 @@ from ocrmypdf_trocr_mlx.recognizer.ink import ink_profile
 from .batches import Frame
 from .dataset import Sample
 from .regroup import Place
+from .workers import mapped
 
 # Mean log-probability of a label's tokens from which the model is taken to have read this line.
 _LEAST_LOGPROB = -0.8
@@ -43,23 +45,42 @@ class Follower(Protocol):
 Places = tuple[Place, ...]
 
 
+class _Recognised(NamedTuple):
+    """A line whose label the model reads: the strings of its tokens, how the model follows them,
+    and the columns of the model's image that it fills."""
+
+    sample: Sample
+    texts: list[str]
+    seen: Followed
+    width: int
+
+
 def find_words(
     samples: Sequence[Sample],
     frame: Frame,
     pieces: Callable[[Sequence[int]], list[str]],
     follow: Follower,
+    workers: int = 0,
 ) -> list[Places | None]:
     """The words of each sample, left to right; None where the model does not read the label.
 
-    `pieces` is the tokenizer's: the string that each token is.
+    `pieces` is the tokenizer's: the string that each token is.  `workers`: processes that place
+    the words of many samples.
     """
     found: list[Places | None] = [None] * len(samples)
-    for members, pixels, widths in batches_of(samples, frame):
-        followed = follow(pixels, [samples[i].tokens for i in members])
-        for i, width, seen in zip(members, widths, followed, strict=True):
-            if seen.logprobs.mean() >= _LEAST_LOGPROB:
-                texts = pieces(samples[i].tokens)
-                found[i] = _place(samples[i], texts, seen, width, frame)
+    recognised: list[int] = []
+
+    def lines() -> Iterator[_Recognised]:
+        for members, pixels, widths in batches_of(samples, frame):
+            followed = follow(pixels, [samples[i].tokens for i in members])
+            for i, width, seen in zip(members, widths, followed, strict=True):
+                if seen.logprobs.mean() >= _LEAST_LOGPROB:
+                    recognised.append(i)
+                    yield _Recognised(samples[i], pieces(samples[i].tokens), seen, width)
+
+    place = functools.partial(_place, patch=frame.processor.patch_width)
+    for k, places in enumerate(mapped(place, lines(), workers)):
+        found[recognised[k]] = places
     return found
 
 
@@ -88,12 +109,10 @@ def _fitted(frame: Frame, pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(fitted).resize((widest, fitted.shape[0])))
 
 
-def _place(
-    sample: Sample, texts: list[str], seen: Followed, width: int, frame: Frame
-) -> Places | None:
-    """The words of a line that fills `width` columns of the model's image."""
+def _place(line: _Recognised, patch: int) -> Places | None:
+    """The words of a line, if all of them are found; `patch` is as wide in pixels."""
+    sample, texts, seen, width = line
     profile = ink_profile(sample.pixels)
-    patch = frame.processor.patch_width
     attention = seen.attention[:, : -(-width // patch)]
     column = patch / width * len(profile.columns)
     words = place_words(texts, seen.logprobs.tolist(), attention, column, profile)

@@ -1,0 +1,58 @@
+"""The same done to many things by worker processes, in the order they are given."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any, TypeVar
+
+import cv2
+
+# What is sent to a worker at a time.
+_PART = 64
+# So many are done here first: fewer are done before a worker has begun.
+_FEW = 1500
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_function: Callable[[Any], Any] | None = None
+
+
+def mapped(function: Callable[[T], R], things: Iterable[T], workers: int) -> Iterator[R]:
+    """What `function`, which is pickled, makes of each; here alone with no worker."""
+    things = iter(things)
+    yield from map(function, things if workers <= 0 else itertools.islice(things, _FEW))
+    part = list(itertools.islice(things, _PART))
+    if not part:
+        return
+    # Not forked: a child forked from a process that uses MLX hangs.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _begin, (function,))
+    waiting: collections.deque[Future[list[R]]] = collections.deque()
+    try:
+        while part:
+            waiting.append(pool.submit(_make, part))
+            if len(waiting) > 3 * workers:
+                yield from waiting.popleft().result()
+            part = list(itertools.islice(things, _PART))
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's business
+
+
+def _make(things: Sequence[Any]) -> list[Any]:
+    assert _function is not None
+    return [_function(thing) for thing in things]
