@@ -18,6 +18,9 @@ from .labels import LabelEncoder
 from .regroup import Regrouper
 from .render import LineRenderer
 
+# Were only real lines changed by `augment`, what it leaves would mean that there is text: so many
+# of the crops that say nothing are changed, too.
+_BLANKS_CHANGED = 0.5
 # No script has narrower characters, in pixels of the model's image.
 _LEAST_PITCH = 5
 # A rendered line that fills less of its batch's width is drawn anew, a few times.
@@ -70,7 +73,7 @@ class Mixture:
             if rng.random() < self._real_share:
                 line = self._real(rng, noise, below, width)
             if line is None:
-                line = self._rendered(rng, below, width)
+                line = self._rendered(rng, noise, below, width)
             if len(line.tokens) <= longest:
                 lines.append(_squeezed(line, width))
         return frame.assemble(lines, width, rows, longest)
@@ -99,7 +102,9 @@ class Mixture:
                 return Fitted(fitted, self._encode(text))
         return None
 
-    def _rendered(self, rng: random.Random, below: int, width: int) -> Fitted:
+    def _rendered(
+        self, rng: random.Random, noise: np.random.Generator, below: int, width: int
+    ) -> Fitted:
         """A line for a batch of this width, wider than `below` if its text is long enough."""
         height = self._frame.processor.height
         for _ in range(_TRIES):
@@ -108,6 +113,8 @@ class Mixture:
             fitted = self._frame.processor.fitted_width(*drawn.pixels.shape)
             if _LEAST_FILL * below <= fitted <= _WIDEST * width:
                 break
+        if not drawn.text and rng.random() < _BLANKS_CHANGED:
+            drawn = drawn._replace(pixels=augment(drawn.pixels, noise))
         pixels = self._frame.fit(drawn.pixels)
         tokens = self._encode(drawn.text) if drawn.text else []
         # Where a token is more than a character, its place is not told.

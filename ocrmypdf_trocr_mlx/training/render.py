@@ -20,7 +20,7 @@ from .texts import Texts
 # Lines are drawn at this size of font, in pixels, and scanned smaller.
 _SIZE = 44
 # Crops that hold no text, to be read as nothing.
-_EMPTY = 0.04
+_EMPTY = 0.06
 # Shares of the lines: with parts of lines above or below, ruled, written thicker or thinner.
 _NEIGHBOURS, _RULED, _STROKE = 0.3, 0.12, 0.12
 # Widest gap that a tab becomes, in line heights: the recogniser cuts lines at wider ones.
