@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mlx.core as mx
 import mlx.nn as nn
 
@@ -24,9 +26,11 @@ class TrOCR(nn.Module):
         if config.draft_frames:
             self.draft_head = DraftHead(config)
 
-    def encode(self, pixels: mx.array) -> mx.array:
-        """Normalised images (B, H, W, C or 1) -> states (B, S, D)."""
-        states = self.encoder(pixels.astype(self.dtype))
+    def encode(
+        self, pixels: mx.array, after_layer: Callable[[mx.array], None] | None = None
+    ) -> mx.array:
+        """Normalised images (B, H, W, C or 1) -> states (B, S, D); see `VisionEncoder`."""
+        states = self.encoder(pixels.astype(self.dtype), after_layer)
         return self.enc_to_dec_proj(states) if self.config.projects_memory else states
 
     def memory(self, states: mx.array) -> list[KeysValues]:

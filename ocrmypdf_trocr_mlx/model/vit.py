@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mlx.core as mx
 import mlx.nn as nn
 
@@ -116,9 +118,16 @@ class VisionEncoder(nn.Module):
         self.layers = [EncoderLayer(config) for _ in range(config.num_hidden_layers)]
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def __call__(self, pixels: mx.array) -> mx.array:
-        """(B, H, W, C or 1) -> states (B, S, D), S = prefix tokens + rows * columns."""
+    def __call__(
+        self, pixels: mx.array, after_layer: Callable[[mx.array], None] | None = None
+    ) -> mx.array:
+        """(B, H, W, C or 1) -> states (B, S, D), S = prefix tokens + rows * columns.
+
+        `after_layer` is handed what each layer makes of them.
+        """
         x = self.embeddings(pixels)
         for layer in self.layers:
             x = layer(x)
+            if after_layer is not None:
+                after_layer(x)
         return self.layernorm(x)
