@@ -10,19 +10,18 @@ import mlx.core as mx
 import numpy as np
 
 from . import cpu, cpu_encoder, cpu_layers
+from .ahead import COMPACT_SHARE, greedy_ahead
 from .beam import beam_search
 from .checking import check_drafts
 from .constraints import Constraints
 from .cpu_checking import CpuChecking
-from .decoder import KeysValues
+from .decoder import Decoding, KeysValues
+from .encoding import encode, memory_of
 from .hypothesis import Growing, Hypothesis
 from .options import GenerateOptions
 from .trocr import TrOCR
 
 __all__ = ["GenerateOptions", "Hypothesis", "generate", "nothing"]
-
-# Finished rows leave the batch when they are this share of it: leaving copies the others.
-_COMPACT_SHARE = 0.25
 
 
 def nothing() -> None:
@@ -41,9 +40,8 @@ def generate(
     """
     if reads_together(model, options):
         return generate_together(model, [pixels], [options.max_length], options, between)[0]
-    states = _encode(model, pixels, between)
-    memory = model.memory(states)
-    mx.eval(memory)
+    states = encode(model, pixels, between)
+    memory = memory_of(model, states)
     if options.num_beams > 1:
         return beam_search(model, memory, options, between)
     if model.has_drafts and not Constraints(options):
@@ -81,33 +79,19 @@ def _kept_layer(options: GenerateOptions, layers: int) -> int | None:
     return options.attention_layer % layers if options.keep_attention else None
 
 
-def _encode(model: TrOCR, pixels: mx.array, between: Callable[[], None]) -> mx.array:
-    """The states of the images; on processors a few images at a time."""
-    if cpu_encoder.serves(model):
-        rows = cpu_encoder.CpuEncoder(model)([pixels], between).rows
-        return mx.array(rows.reshape(len(pixels), -1, rows.shape[1]))
-    states = model.config.encoder.num_states(*pixels.shape[1:3])
-    count = max(1, cpu_encoder.STATES_AT_ONCE // states)
-    if len(pixels) <= count or mx.default_device().type == mx.gpu:
-        return model.encode(pixels)
-    parts = []
-    for i in range(0, len(pixels), count):
-        between()
-        parts.append(model.encode(pixels[i : i + count]))
-        mx.eval(parts[-1])
-    return mx.concatenate(parts)
-
-
 def _greedy(
     model: TrOCR,
     memory: list[KeysValues],
     options: GenerateOptions,
     between: Callable[[], None],
 ) -> list[Hypothesis]:
-    rows = [Growing(options) for _ in range(memory[0][0].shape[0])]
-    active = list(rows)
     constraints = Constraints(options)
-    decoding = model.decoding(memory, _kept_layer(options, len(memory)))
+    decoding, count = model.decoding(memory, _kept_layer(options, len(memory))), len(memory[0][0])
+    on_gpu = mx.default_device().type == mx.gpu
+    if on_gpu and isinstance(decoding, Decoding) and not constraints:
+        return greedy_ahead(decoding, count, options, between)
+    rows = [Growing(options) for _ in range(count)]
+    active = list(rows)
     tokens = mx.full((len(rows),), options.start, mx.int32)
     for _ in range(1, options.max_length):
         between()
@@ -124,7 +108,7 @@ def _greedy(
         finished = sum(row.done for row in active)
         if finished == len(active):
             break
-        if finished >= _COMPACT_SHARE * len(active):
+        if finished >= COMPACT_SHARE * len(active):
             keep = [i for i, row in enumerate(active) if not row.done]
             active = [active[i] for i in keep]
             best = best[keep]

@@ -1,0 +1,82 @@
+"""What GPUs are given to do, done by MLX on whatever there is: the results are the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from test_drafts import FAMILIES, OPTIONS, random_model
+
+from ocrmypdf_trocr_mlx.model import cpu, encoding, generate, portions
+from ocrmypdf_trocr_mlx.model.ahead import greedy_ahead
+from ocrmypdf_trocr_mlx.model.decoder import Decoding
+from ocrmypdf_trocr_mlx.model.hypothesis import Hypothesis
+from ocrmypdf_trocr_mlx.model.options import GenerateOptions
+from ocrmypdf_trocr_mlx.model.trocr import TrOCR
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request) -> Iterator[TrOCR]:
+    mx.set_default_device(mx.cpu)
+    with cpu.left_to_mlx():
+        yield random_model(request.param)
+
+
+def pictures(count: int) -> mx.array:
+    return mx.random.normal((count, 16, 64, 1), key=mx.random.key(5))
+
+
+@pytest.mark.parametrize("size", [1, 50_000, 1 << 30])
+def test_portions_of_a_batch(model: TrOCR, monkeypatch, size: int) -> None:
+    pixels = pictures(7)
+    expected = model.encode(pixels)
+    monkeypatch.setattr(portions, "PORTION_BYTES", size)
+    monkeypatch.setattr(encoding, "PORTION_BYTES", size)
+    called: list[int] = []
+    states = encoding._encode_in_portions(
+        model, pixels, expected.shape[1], lambda: called.append(1)
+    )
+    assert len(called) == {1: 7, 50_000: 4, 1 << 30: 1}[size]
+    np.testing.assert_allclose(states, expected, atol=1e-5)
+    for ours, theirs in zip(encoding.memory_of(model, states), model.memory(expected), strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_portions_wait_for_the_one_before(monkeypatch) -> None:
+    monkeypatch.setattr(portions, "PORTION_BYTES", 10)
+    events: list[tuple[str, int]] = []
+    monkeypatch.setattr(mx, "async_eval", lambda x: events.append(("begin", len(x))))
+    monkeypatch.setattr(mx, "eval", lambda x: events.append(("wait", len(x))))
+    queue, x = portions.Portions(), mx.zeros(1)
+    for size in (4, 5, 1, 20):
+        queue.add(size, x)
+    assert events == [("begin", 1), ("wait", 0), ("begin", 1), ("wait", 1)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"loop_limit": 3}, {"max_length": 9}, {"max_length": 1}, {"keep_attention": False}],
+)
+def test_a_step_ahead(model: TrOCR, changed: dict) -> None:
+    options = dataclasses.replace(OPTIONS, **changed)
+    memory = model.memory(model.encode(pictures(7)))
+    expected = generate._greedy(model, memory, options, generate.nothing)
+    layer = generate._kept_layer(options, len(memory))
+    decoding = Decoding(model.decoder, memory, layer)
+    found = greedy_ahead(decoding, 7, options, generate.nothing)
+    _assert_same(found, expected, options)
+
+
+def _assert_same(
+    found: list[Hypothesis], expected: list[Hypothesis], options: GenerateOptions
+) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.tokens == theirs.tokens
+        np.testing.assert_allclose(ours.logprobs, theirs.logprobs, atol=1e-5)
+        assert (ours.attention is None) == (theirs.attention is None)
+        if theirs.attention is not None:
+            np.testing.assert_allclose(ours.attention, theirs.attention, atol=1e-5)
