@@ -8,8 +8,13 @@ from collections.abc import Iterator
 import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
+from test_checkpoints import published_weights, write
 from test_drafts import FAMILIES, OPTIONS, random_model
 
+from ocrmypdf_trocr_mlx.checkpoints import parallel
+from ocrmypdf_trocr_mlx.checkpoints.load import load
+from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.model import cpu, encoding, generate, portions
 from ocrmypdf_trocr_mlx.model.ahead import greedy_ahead
 from ocrmypdf_trocr_mlx.model.decoder import Decoding
@@ -80,3 +85,15 @@ def _assert_same(
         assert (ours.attention is None) == (theirs.attention is None)
         if theirs.attention is not None:
             np.testing.assert_allclose(ours.attention, theirs.attention, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["published", "bundled"])
+def test_weights_read_by_several_threads(tmp_path, monkeypatch, name: str) -> None:
+    """A checkpoint in floats, and one whose 8-bit storage must be expanded first."""
+    mx.set_default_device(mx.cpu)
+    folder = resolve("bundled") if name == "bundled" else write(tmp_path, published_weights())
+    expected = load(folder, mx.float16).model.parameters()
+    monkeypatch.setattr(parallel, "serves", lambda source: True)
+    found = load(folder, mx.float16).model.parameters()
+    for (key, ours), (_, theirs) in zip(tree_flatten(found), tree_flatten(expected), strict=True):
+        assert ours.dtype == theirs.dtype and mx.array_equal(ours, theirs), key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from ocrmypdf_trocr_mlx.model.config import ConfigError, TrOCRConfig
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions
 from ocrmypdf_trocr_mlx.model.trocr import TrOCR
 
+from . import parallel
 from .errors import CheckpointError
 from .images import ImageProcessor
 from .tokens import Tokenizer
 from .weights import (
     Quantization,
+    Weights,
     cast,
     expand,
     folder_of,
@@ -100,12 +103,20 @@ def _load_model(
     dtype: mx.Dtype,
     keep_quantized: bool,
 ) -> TrOCR:
-    model = _assemble(source, config, quantization, dtype, keep_quantized)
+    read = parallel.read_evaluated if parallel.serves(source) else _read
+    model = _assemble(source, config, quantization, dtype, keep_quantized, read)
     model.eval()
     # Streams belong to threads: what is left lazy here could not be evaluated in another.
     mx.eval(model.state)
+    if read is not _read:
+        mx.clear_cache()  # what was cast is not needed again
     cpu.lay_out(model)
     return model
+
+
+def _read(source: Path, dtype: mx.Dtype) -> Weights:
+    """A checkpoint's tensors, to be cast and evaluated by others."""
+    return read_weights(source)
 
 
 def _assemble(
@@ -114,14 +125,15 @@ def _assemble(
     quantization: Quantization | None,
     dtype: mx.Dtype,
     keep_quantized: bool,
+    read: Callable[[Path, mx.Dtype], Weights] = _read,
 ) -> TrOCR:
-    """The model with weights that are not evaluated; raises where they do not fit it."""
+    """The model with weights as `read` gives them; raises where they do not fit it."""
     quantized = quantization if keep_quantized else None
     # No name for what was read: with one, each part of a fused projection would stay in memory.
     weights = sanitize(
-        cast(read_weights(source), dtype)
+        cast(read(source, dtype), dtype)
         if quantized
-        else expand(read_weights(source), dtype, quantization)
+        else expand(read(source, dtype), dtype, quantization)
     )
     tied = tie(weights)
     config = dataclasses.replace(

@@ -88,7 +88,8 @@ def _shards(index: Path) -> list[Path]:
     return paths
 
 
-def _read_safetensors(path: Path) -> Weights:
+def read_safetensors(path: Path) -> Weights:
+    """All tensors of a file; they are read when they are evaluated, in the thread that called."""
     try:
         weights = mx.load(str(path), format="safetensors")
     except (RuntimeError, ValueError) as e:
@@ -213,6 +214,6 @@ def tie_published(weights: Weights) -> Weights:
     return kept
 
 
-_READERS = {".safetensors": _read_safetensors, ".bin": read_torch_file}
+_READERS = {".safetensors": read_safetensors, ".bin": read_torch_file}
 _INDEX = ".index.json"
 _NAMES = ("model.safetensors", "pytorch_model.bin")
