@@ -30,7 +30,8 @@ class BenchError(RuntimeError):
 class Side:
     """What one side took; `ms` and `lines_per_second` are by batch size, memory in bytes.
 
-    `import_seconds` are the libraries', `load_seconds` the checkpoint's, from disk to device.
+    `import_seconds` are the libraries' and the device's start, `load_seconds` the checkpoint's,
+    from disk to device.
     `texts` are of the same pixels on both sides, `peak_memory` is the GPU's where it has one,
     else the process's.
     """
