@@ -15,7 +15,7 @@ from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.model import cpu, cpu_encoder, generate
 from ocrmypdf_trocr_mlx.model.checking import check_drafts
 from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRConfig
-from ocrmypdf_trocr_mlx.model.draft import Draft, collapse
+from ocrmypdf_trocr_mlx.model.draft import Distances, Draft, collapse
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions
 from ocrmypdf_trocr_mlx.model.trocr import TrOCR
 from ocrmypdf_trocr_mlx.recognizer.ink import ink_profile
@@ -251,3 +251,21 @@ def test_a_text_of_which_nothing_was_drafted_is_unsure() -> None:
     assert [w.text for w in sure] == [w.text for w in unsure] == ["Chapter", "IV"]
     assert min(w.confidence for w in sure) > 0.9
     assert max(w.confidence for w in unsure) < 0.25
+
+
+def test_distances_are_those_of_the_textbook() -> None:
+    rng = random.Random(2)
+    for _ in range(300):
+        letters = rng.choice((2, 4, 30))
+        draft = [rng.randrange(letters) for _ in range(rng.randrange(40))]
+        right = rng.randrange(len(draft) + 1)
+        said = draft[:right] + [rng.randrange(letters) for _ in range(rng.randrange(12))]
+        table = [*range(len(draft) + 1)]
+        for token in said:
+            above, table = table, [table[0] + 1]
+            for i, drafted in enumerate(draft):
+                table.append(min(above[i] + (drafted != token), above[i + 1] + 1, table[i] + 1))
+        found = Distances(draft, right)
+        found.say(said[right:])
+        assert found.to_whole() == table[-1]
+        assert found.nearest() == max(i for i, x in enumerate(table) if x == min(table))

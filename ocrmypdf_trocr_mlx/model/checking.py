@@ -89,7 +89,8 @@ def check_drafts(
     `lengths` are the texts' own `max_length`.
     """
     lengths = lengths or [options.max_length] * len(drafts)
-    texts = [Growing(dataclasses.replace(options, max_length=length)) for length in lengths]
+    of_length = {n: dataclasses.replace(options, max_length=n) for n in set(lengths)}
+    texts = [Growing(of_length[length]) for length in lengths]
     expected = [Draft(tokens) for tokens in drafts]
     last = [options.start] * len(drafts)
     active = [row for row, text in enumerate(texts) if text.room]

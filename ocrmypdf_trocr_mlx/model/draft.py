@@ -9,6 +9,8 @@ via speculative decoding", in its greedy form).
 
 from __future__ import annotations
 
+import functools
+
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
@@ -57,13 +59,17 @@ class Draft:
     """
 
     def __init__(self, tokens: list[int]):
-        self.rest = tokens  # what is likely to come
+        self._tokens = tokens
         self._trusted = self._asked = len(tokens)
-        self._tokens = np.array(tokens, int)
-        self._places = np.arange(len(tokens) + 1)
-        # Edit distances of what was said to the first 0, 1, 2 ... tokens.
-        self._distances = self._places
-        self._as_drafted = True
+        # As long as nothing was wrong, so many were right, and no distances are needed.
+        self._right = 0
+        self._distances: Distances | None = None
+
+    @property
+    def rest(self) -> list[int]:
+        """What is likely to come."""
+        place = self._right if self._distances is None else self._distances.nearest()
+        return self._tokens[place:]
 
     def ahead(self, most: int) -> list[int]:
         """The next tokens to check: of a draft that was wrong not far more than it was right."""
@@ -78,23 +84,82 @@ class Draft:
         head sees nothing of, it makes it up.
         """
         longest = max(length, len(self._tokens))
+        if self._distances is None:
+            distance = len(self._tokens) - self._right
+        else:
+            distance = self._distances.to_whole()
         # The end is said, and not drafted.
-        different = max(0, int(self._distances[-1]) - 1)
+        different = max(0, distance - 1)
         return 1.0 - min(1.0, different / longest) if longest else 1.0
 
     def say(self, tokens: list[int]) -> None:
         """The decoder's text goes on with these: what was ahead, or less, and a last one."""
         agreed = len(tokens) - 1
         self._trusted = 2 * self._trusted if agreed == self._asked else agreed + _AFTER_ERROR
-        if self._as_drafted:
-            # So far a beginning of the draft, as far from others as it is longer or shorter.
-            self._distances, self._as_drafted = np.abs(self._places - agreed), False
-            tokens = tokens[agreed:]
+        if self._distances is None:
+            if self._tokens[self._right : self._right + len(tokens)] == tokens:
+                self._right += len(tokens)
+                return
+            self._distances = Distances(self._tokens, self._right)
+        self._distances.say(tokens)
+
+
+class Distances:
+    """Edit distances of a growing text to the first 0, 1, 2 ... tokens of a draft.
+
+    Neighbours differ by one at most: a bit each tells where the next is one more, and where it is
+    one less, and a token changes all of them in a few operations (Myers 1999, "A fast bit-vector
+    algorithm for approximate string matching based on dynamic programming").
+    """
+
+    def __init__(self, tokens: list[int], said: int):
+        """The text's first `said` tokens are the draft's."""
+        self._length = len(tokens)
+        self._all = (1 << len(tokens)) - 1
+        self._said = said
+        self._less = (1 << said) - 1
+        self._more = self._all ^ self._less
+        self._where: dict[int, int] = {}
+        for i, token in enumerate(tokens):
+            self._where[token] = self._where.get(token, 0) | 1 << i
+
+    def say(self, tokens: list[int]) -> None:
+        """The text goes on."""
+        more, less, every = self._more, self._less, self._all
         for token in tokens:
-            before = self._distances
-            after = before + 1
-            after[1:] = np.minimum(after[1:], before[:-1] + (self._tokens != token))
-            self._distances = np.minimum.accumulate(after - self._places) + self._places
-        # Of places that fit equally, the last.
-        place = self._places[-1] - int(self._distances[::-1].argmin())
-        self.rest = self._tokens[place:].tolist()
+            same = self._where.get(token, 0)
+            level = (((same & more) + more) ^ more) | same
+            across_more = (less | ~(level | more)) << 1 | 1
+            across_less = (more & level) << 1
+            same |= less
+            more = (across_less | ~(same | across_more)) & every
+            less = across_more & same & every
+        self._more, self._less = more, less
+        self._said += len(tokens)
+
+    def to_whole(self) -> int:
+        """The distance to the whole draft."""
+        return self._said + self._more.bit_count() - self._less.bit_count()
+
+    def nearest(self) -> int:
+        """How many of the draft's first tokens the text is nearest to; of equals the most."""
+        size = -(-self._length // 8)
+        place = best = distance = 0
+        both = (bits.to_bytes(size, "little") for bits in (self._more, self._less))
+        for i, (more, less) in enumerate(zip(*both, strict=True)):
+            change, lowest, where = _eight(more, less)
+            if distance + lowest <= best:
+                place, best = 8 * i + where, distance + lowest
+            distance += change
+        return min(place, self._length)
+
+
+@functools.cache
+def _eight(more: int, less: int) -> tuple[int, int, int]:
+    """What eight bits of either change: in all, at the lowest, and after how many it is last so."""
+    distance, found = 0, []
+    for i in range(8):
+        distance += (more >> i & 1) - (less >> i & 1)
+        found.append((distance, -i - 1))
+    lowest, where = min(found)
+    return distance, lowest, -where
