@@ -15,7 +15,7 @@ from test_drafts import FAMILIES, OPTIONS, random_model
 from ocrmypdf_trocr_mlx.checkpoints import parallel
 from ocrmypdf_trocr_mlx.checkpoints.load import load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
-from ocrmypdf_trocr_mlx.model import cpu, encoding, generate, portions
+from ocrmypdf_trocr_mlx.model import attention, checking, cpu, encoding, generate, portions
 from ocrmypdf_trocr_mlx.model.ahead import greedy_ahead
 from ocrmypdf_trocr_mlx.model.decoder import Decoding
 from ocrmypdf_trocr_mlx.model.hypothesis import Hypothesis
@@ -97,3 +97,27 @@ def test_weights_read_by_several_threads(tmp_path, monkeypatch, name: str) -> No
     found = load(folder, mx.float16).model.parameters()
     for (key, ours), (_, theirs) in zip(tree_flatten(found), tree_flatten(expected), strict=True):
         assert ours.dtype == theirs.dtype and mx.array_equal(ours, theirs), key
+
+
+def test_plain_products_for_attention(model: TrOCR, monkeypatch) -> None:
+    memory = model.memory(model.encode(pictures(3)))
+    tokens = mx.array([[2, 7, 8, 3, 9, 11], [2, 6, 5, 1, 1, 1], [2, 4, 4, 4, 4, 4]])
+    expected = model.decoder(tokens, memory, model.new_caches())[0]
+    monkeypatch.setattr(attention, "_is_plain", lambda queries, keys: True)
+    memory = model.memory(model.encode(pictures(3)))
+    found = model.decoder(tokens, memory, model.new_caches())[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_texts_are_checked_some_at_a_time(model: TrOCR, monkeypatch) -> None:
+    memory = model.memory(model.encode(pictures(7)))
+    expected = generate._greedy(model, memory, OPTIONS, generate.nothing)
+    layer = generate._kept_layer(OPTIONS, len(memory))
+    drafts = [[t for t in h.tokens if t not in OPTIONS.eos] for h in expected]
+    drafts[2] = drafts[2][:3] + drafts[2][4:]
+    drafts[4] = []
+    for at_once in (2, 256):
+        monkeypatch.setattr(checking, "_TEXTS_AT_ONCE", at_once)
+        checker = checking.Checking(model.decoder, memory, layer)
+        found = checking.check_drafts(checker, drafts, OPTIONS, generate.nothing)
+        _assert_same(found, expected, OPTIONS)

@@ -6,6 +6,12 @@ import mlx.core as mx
 
 from . import cpu
 
+# On NVIDIA GPUs MLX has cuDNN plan a kernel for every new shape, 37 ms on an H200, where lines come
+# in new numbers and lengths all the time.  Plain products need no plan, and up to so many scores
+# (queries times keys) they are about as fast.  Up to so few queries MLX has a kernel of its own.
+_MOST_PLAIN_SCORES = 1 << 14
+_MOST_VECTOR_QUERIES = 3
+
 
 def split_heads(x: mx.array, num_heads: int) -> mx.array:
     """(B, L, D) -> (B, heads, L, D / heads)."""
@@ -23,6 +29,8 @@ def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) 
     """q (B, heads, L, head_dim), k and v (B, heads, S, head_dim) -> (B, L, D)."""
     scale = q.shape[-1] ** -0.5
     if not cpu.serves(q):
+        if _is_plain(q.shape[2], k.shape[2]):
+            return attend_with_weights(q, k, v, mask)[0]
         return merge_heads(mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask))
     k, v = mx.contiguous(k), mx.contiguous(v)  # cheaper than what a strided product does
     scores = (q * scale) @ k.swapaxes(-1, -2)
@@ -30,7 +38,20 @@ def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) 
     return merge_heads((weights @ v) / sums)
 
 
-def attend_with_weights(q: mx.array, k: mx.array, v: mx.array) -> tuple[mx.array, mx.array]:
+def attend_with_weights(
+    q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None
+) -> tuple[mx.array, mx.array]:
     """As `attend`, and the weights (B, heads, L, S)."""
-    weights = mx.softmax((q * q.shape[-1] ** -0.5) @ k.swapaxes(-1, -2), axis=-1, precise=True)
+    scores = (q * q.shape[-1] ** -0.5) @ mx.contiguous(k).swapaxes(-1, -2)
+    weights = mx.softmax(scores if mask is None else scores + mask, axis=-1, precise=True)
     return merge_heads(weights @ v), weights
+
+
+def _is_plain(queries: int, keys: int) -> bool:
+    """Whether it is few; in training shapes are always the same, and scores would be kept."""
+    small = queries * keys <= _MOST_PLAIN_SCORES and queries > _MOST_VECTOR_QUERIES
+    return small and not cpu.is_left_to_mlx() and _on_nvidia()
+
+
+def _on_nvidia() -> bool:
+    return mx.default_device().type == mx.gpu and mx.cuda.is_available()

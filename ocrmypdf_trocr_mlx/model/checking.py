@@ -15,6 +15,9 @@ from .draft import Draft
 from .hypothesis import Growing, Hypothesis
 from .options import GenerateOptions
 
+# Enough for a GPU; fewer texts are padded less, and the host looks at some while it reads others.
+_TEXTS_AT_ONCE = 256
+
 
 class Said(NamedTuple):
     """What the decoder says after each of the L tokens that it was given of a text.
@@ -37,8 +40,18 @@ class Checker(Protocol):
         """So many of the tokens last given were right."""
 
 
+class _PassedOn(KVCache):
+    """Keys and values of a pass that begins with the text: all there are, and not kept."""
+
+    def update(self, keys: mx.array, values: mx.array) -> KeysValues:
+        return keys, values
+
+
 class Checking:
-    """A checker that keeps no keys: on a GPU a pass over a whole text costs what a step does."""
+    """A checker that keeps no keys: on a GPU a pass over a whole text costs what a step does.
+
+    Texts of about one length are passed together, all asked before the first answer is awaited.
+    """
 
     def __init__(self, decoder: Decoder, memory: list[KeysValues], weights_of: int | None):
         self._decoder = decoder
@@ -49,29 +62,41 @@ class Checking:
 
     def check(self, rows: list[int], given: list[list[int]]) -> list[Said]:
         self._given = dict(zip(rows, given, strict=True))
-        texts = [self._kept[row] + tokens for row, tokens in self._given.items()]
+        by_length = sorted(rows, key=lambda row: len(self._kept[row]) + len(self._given[row]))
+        asked = []
+        for i in range(0, len(rows), _TEXTS_AT_ONCE):
+            some = by_length[i : i + _TEXTS_AT_ONCE]
+            asked.append((some, self._ask(some)))
+        said: dict[int, Said] = {}
+        for some, answer in asked:
+            tokens, logprobs = np.array(answer[0]), np.array(answer[1])
+            seen = None if answer[2] is None else np.array(answer[2])
+            for i, row in enumerate(some):
+                start = len(self._kept[row])
+                part = slice(start, start + len(self._given[row]))
+                attention = None if seen is None else seen[i, part]
+                said[row] = Said(tokens[i, part], logprobs[i, part], attention)
+        return [said[row] for row in rows]
+
+    def _ask(self, rows: list[int]) -> tuple[mx.array, mx.array, mx.array | None]:
+        """What is said after each token of some texts, under way: `Said` of (N, L)."""
+        texts = [self._kept[row] + self._given[row] for row in rows]
         lengths = np.array([len(text) for text in texts])
         used = np.arange(lengths.max()) < lengths[:, None]
         padded = np.full(used.shape, self._decoder.config.pad_token_id, np.int32)
         padded[used] = list(itertools.chain(*texts))
-        taken = mx.array(rows)
         memory = self._memory
-        if len(rows) < len(self._kept):
+        if rows != list(range(len(self._kept))):
+            taken = mx.array(rows)
             memory = [(k[taken], v[taken]) for k, v in memory]
-        caches = [KVCache() for _ in memory]
+        caches = [_PassedOn() for _ in memory]
         logits, weights = self._decoder(mx.array(padded), memory, caches, self._weights_of)
         logits = logits.astype(mx.float32)
         best = logits.argmax(axis=-1)
         logprobs = logits.max(axis=-1) - mx.logsumexp(logits, axis=-1)
-        mx.eval(best, logprobs, weights)
-        tokens, scores = np.array(best), np.array(logprobs)
-        seen = None if weights is None else np.array(weights.astype(mx.float32))
-        said = []
-        for i, row in enumerate(rows):
-            part = slice(len(self._kept[row]), len(texts[i]))
-            attention = None if seen is None else seen[i, part]
-            said.append(Said(tokens[i, part], scores[i, part], attention))
-        return said
+        seen = None if weights is None else weights.astype(mx.float32)
+        mx.async_eval(best, logprobs, seen)
+        return best, logprobs, seen
 
     def keep(self, row: int, count: int) -> None:
         self._kept[row] += self._given[row][:count]

@@ -49,6 +49,11 @@ def left_to_mlx() -> Iterator[None]:
         _left_to_mlx = before
 
 
+def is_left_to_mlx() -> bool:
+    """Whether this is inside `left_to_mlx`."""
+    return _left_to_mlx
+
+
 def serves(x: mx.array) -> bool:
     """Whether x is for these functions: float32 on the CPU of a Linux machine."""
     return (
