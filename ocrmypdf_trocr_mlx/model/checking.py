@@ -89,7 +89,7 @@ class Checking:
         if rows != list(range(len(self._kept))):
             taken = mx.array(rows)
             memory = [(k[taken], v[taken]) for k, v in memory]
-        caches = [_PassedOn() for _ in memory]
+        caches: list[KVCache] = [_PassedOn() for _ in memory]
         logits, weights = self._decoder(mx.array(padded), memory, caches, self._weights_of)
         logits = logits.astype(mx.float32)
         best = logits.argmax(axis=-1)
