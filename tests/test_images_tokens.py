@@ -202,3 +202,16 @@ def test_byte_level_bpe_as_transformers_reads_it(tmp_path):
     trained.save_model(str(tmp_path))
     reference = transformers.RobertaTokenizer.from_pretrained(tmp_path)
     assert_same_text(reference, Tokenizer.from_folder(tmp_path))
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_lines_that_fit_are_only_stacked(keeps, monkeypatch):
+    processor = ImageProcessor(48, 96, patch_width=8, pad_to_aspect=keeps)
+    random = np.random.default_rng(4)
+    fit = [random.integers(0, 256, (48, 64 if keeps else 96), dtype=np.uint8) for _ in range(3)]
+    expected = processor._fitted(fit)
+    others = [[*fit[:2], fit[2][:, :50]], [fit[0][:40]], [Image.fromarray(fit[0])]]
+    made = [processor.levels(images) for images in others]
+    monkeypatch.setattr(ImageProcessor, "_fitted", lambda self, images: None)
+    np.testing.assert_array_equal(processor.levels(fit), expected)
+    assert all(processor.levels(images) is None for images in others) and len(made) == 3

@@ -103,6 +103,24 @@ class ImageProcessor:
         C is 1 where all images are grey and the channels are treated alike, else 3.  W is the
         least that holds all of them, so hand in lines of about the same aspect together.
         """
+        if self._are_fitted(images):
+            batch = np.stack([np.asarray(image) for image in images])[..., None]
+        else:
+            batch = self._fitted(images)
+        return batch if self.center_crop is None else _center_crop(batch, *self.center_crop)
+
+    def _are_fitted(self, images: Sequence[np.ndarray | Image.Image]) -> bool:
+        """Whether they are as `_fitted` leaves grey images: a reader fits lines when they come."""
+        first = images[0]
+        if not isinstance(first, np.ndarray) or not self._channels_alike:
+            return False
+        shape = (self.height, self.padded_width(*first.shape[:2]))
+        return all(
+            isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.shape == shape for x in images
+        )
+
+    def _fitted(self, images: Sequence[np.ndarray | Image.Image]) -> np.ndarray:
+        """As `levels`, before anything is cropped."""
         pictures = [_to_pil(image) for image in images]
         if all(p.mode == "L" for p in pictures) and self._channels_alike:
             channels = 1
@@ -115,8 +133,6 @@ class ImageProcessor:
             size = (self.fitted_width(picture.height, picture.width), self.height)
             resized = np.asarray(picture.resize(size, resample=self.resample))
             target[:, : size[0]] = resized.reshape(self.height, size[0], channels)
-        if self.center_crop is not None:
-            batch = _center_crop(batch, *self.center_crop)
         return batch
 
     @cached_property
