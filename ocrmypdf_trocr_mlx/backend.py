@@ -154,6 +154,14 @@ def prepare(device: str = "auto") -> None:
         _warn_if_slow()
 
 
+def gpu_memory() -> int:
+    """Bytes of the GPU's memory, on a Mac of all memory."""
+    import mlx.core as mx
+
+    found = mx.device_info(mx.gpu)
+    return int(found.get("memory_size") or found["total_memory"])
+
+
 @functools.cache
 def _warn_if_slow() -> None:
     """MLX may have been built with a fast BLAS: measure before complaining."""

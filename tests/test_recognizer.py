@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from ocrmypdf_trocr_mlx import backend
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
-from ocrmypdf_trocr_mlx.model.config import EncoderConfig
+from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRConfig
 from ocrmypdf_trocr_mlx.recognizer import Recognizer, service
 from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcript
 from ocrmypdf_trocr_mlx.training.evaluate import edit_distance
@@ -134,9 +135,14 @@ def test_closing_ends_a_batch_between_two_steps(
 
 
 def test_batches_suit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    line_model = EncoderConfig(image_size=(48, 768), patch_size=(48, 8))
-    published = EncoderConfig(image_size=(384, 384), patch_size=(16, 16))
-    assert {service._suitable_batch(e) for e in (line_model, published)} == {32}
+    line_model = TrOCRConfig(
+        EncoderConfig(image_size=(48, 768), patch_size=(48, 8)),
+        DecoderConfig(d_model=384, decoder_layers=3),
+    )
+    published = TrOCRConfig(EncoderConfig(image_size=(384, 384)), DecoderConfig())
+    assert {service._suitable_batch(config) for config in (line_model, published)} == {32}
     monkeypatch.setattr(service, "_on_cpu", lambda: False)
-    assert service._suitable_batch(line_model) == 256
-    assert service._suitable_batch(published) == 56
+    for gigabytes, batches in ((80, (1024, 47)), (16, (600, 9)), (0.1, (3, 1))):
+        monkeypatch.setattr(backend, "gpu_memory", lambda n=gigabytes: int(n * 2**30))
+        found = (service._suitable_batch(line_model), service._suitable_batch(published))
+        assert found == batches
