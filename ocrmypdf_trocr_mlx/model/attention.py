@@ -16,12 +16,16 @@ _MOST_VECTOR_QUERIES = 3
 def split_heads(x: mx.array, num_heads: int) -> mx.array:
     """(B, L, D) -> (B, heads, L, D / heads)."""
     batch, length, dims = x.shape
+    if length == 1:  # the same, and a step is as slow as it has operations
+        return x.reshape(batch, num_heads, 1, dims // num_heads)
     return x.reshape(batch, length, num_heads, dims // num_heads).swapaxes(1, 2)
 
 
 def merge_heads(x: mx.array) -> mx.array:
     """(B, heads, L, head_dim) -> (B, L, D)."""
     batch, heads, length, head_dim = x.shape
+    if length == 1:
+        return x.reshape(batch, 1, heads * head_dim)
     return x.swapaxes(1, 2).reshape(batch, length, heads * head_dim)
 
 

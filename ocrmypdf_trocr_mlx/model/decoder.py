@@ -19,37 +19,32 @@ POSITION_OFFSET = 2
 
 
 class KVCache:
-    """Keys and values of one self-attention layer; the buffers grow by `step` tokens."""
+    """Keys and values of one self-attention layer; the buffer grows by `step` tokens."""
 
     step = 32
 
     def __init__(self) -> None:
         self.offset = 0
-        self._keys: mx.array | None = None
-        self._values: mx.array | None = None
+        self._both: mx.array | None = None  # (2, B, heads, room, head_dim)
 
-    def update(self, keys: mx.array, values: mx.array) -> KeysValues:
-        """Append (B, heads, L, head_dim) and return all so far."""
-        start, self.offset = self.offset, self.offset + keys.shape[2]
-        if self._keys is None or self.offset > self._keys.shape[2]:
-            self._keys = self._grow(self._keys, keys, start)
-            self._values = self._grow(self._values, values, start)
-        assert self._values is not None
-        self._keys[:, :, start : self.offset] = keys
-        self._values[:, :, start : self.offset] = values
-        return self._keys[:, :, : self.offset], self._values[:, :, : self.offset]
+    def update(self, both: mx.array) -> KeysValues:
+        """Append keys and values (2, B, heads, L, head_dim) and return all so far."""
+        start, self.offset = self.offset, self.offset + both.shape[3]
+        if self._both is None or self.offset > self._both.shape[3]:
+            self._both = self._grow(self._both, both, start)
+        self._both[..., start : self.offset, :] = both
+        return self._both[0, :, :, : self.offset], self._both[1, :, :, : self.offset]
 
     def _grow(self, buffer: mx.array | None, new: mx.array, used: int) -> mx.array:
-        batch, heads, length, head_dim = new.shape
+        *shape, length, head_dim = new.shape
         room = self.step * math.ceil(length / self.step)
-        fresh = mx.zeros((batch, heads, room, head_dim), new.dtype)
-        return fresh if buffer is None else mx.concatenate([buffer[:, :, :used], fresh], axis=2)
+        fresh = mx.zeros((*shape, room, head_dim), new.dtype)
+        return fresh if buffer is None else mx.concatenate([buffer[..., :used, :], fresh], axis=3)
 
     def take(self, rows: mx.array) -> None:
         """Keep these rows of the batch, in this order; a row may be taken more than once."""
-        if self._keys is not None and self._values is not None:
-            self._keys = self._keys[rows]
-            self._values = self._values[rows]
+        if self._both is not None:
+            self._both = self._both[:, rows]
 
 
 class SelfAttention(nn.Module):
@@ -60,8 +55,11 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(config.d_model, config.d_model)
 
     def __call__(self, x: mx.array, cache: KVCache, mask: mx.array | None) -> mx.array:
-        q, k, v = (split_heads(y, self.num_heads) for y in mx.split(self.qkv_proj(x), 3, axis=-1))
-        return self.out_proj(attend(q, *cache.update(k, v), mask=mask))
+        batch, length, dims = x.shape
+        q, both = mx.split(self.qkv_proj(x), [dims], axis=-1)
+        both = both.reshape(batch, length, 2, self.num_heads, -1).transpose(2, 0, 3, 1, 4)
+        keys, values = cache.update(both)
+        return self.out_proj(attend(split_heads(q, self.num_heads), keys, values, mask))
 
 
 class CrossAttention(nn.Module):
@@ -88,14 +86,19 @@ class CrossAttention(nn.Module):
         batch, length, dims = x.shape
         images = memory[0].shape[0]
         # The beams of an image are more queries to the same keys: nothing is copied for them.
-        q = split_heads(self.q_proj(x).reshape(images, -1, dims), self.num_heads)
+        q = self.q_proj(x)
+        if batch != images:
+            q = q.reshape(images, -1, dims)
+        q = split_heads(q, self.num_heads)
         weights = None
         if want_weights:
             y, per_head = attend_with_weights(q, *memory)
             weights = per_head.mean(axis=1).reshape(batch, length, -1)
         else:
             y = attend(q, *memory)
-        return self.out_proj(y.reshape(batch, length, dims)), weights
+        if batch != images:
+            y = y.reshape(batch, length, dims)
+        return self.out_proj(y), weights
 
 
 class DecoderLayer(nn.Module):
