@@ -6,9 +6,9 @@ import mlx.core as mx
 
 from . import cpu
 
-# On NVIDIA GPUs MLX has cuDNN plan a kernel for every new shape, 37 ms on an H200, where lines come
-# in new numbers and lengths all the time.  Plain products need no plan, and up to so many scores
-# (queries times keys) they are about as fast.  Up to so few queries MLX has a kernel of its own.
+# On NVIDIA GPUs MLX has cuDNN plan a kernel for every new shape, which was measured to take 37 ms,
+# and lines come in new numbers and lengths all the time.  Plain products need no plan, and up to so
+# many scores (queries times keys) little memory.  Up to so few queries MLX has a kernel of its own.
 _MOST_PLAIN_SCORES = 1 << 14
 _MOST_VECTOR_QUERIES = 3
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-# A layer's work on so much takes a GPU longer than the host needs for the next: on an H200 portions
-# of half of it took a third more time, and all at once a tenth less.
+# A layer's work on so much should take a GPU longer than the host needs for the next: 32 images and
+# a model of base size, waited for after each layer, took a fifth more time than all at once.
 PORTION_BYTES = 512 << 20
 
 
