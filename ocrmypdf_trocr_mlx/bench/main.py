@@ -185,7 +185,7 @@ def rendered(
     """Read what is rendered here: lines of clean print, and crops that hold no text.
 
     The lines are set in upright serifs and sans at 10 to 12 points, 300 dpi; quotes and dashes are
-    told apart.  with sure text: with words that are all as sure as a page's must be.
+    told apart.  kept: with a text that a page would keep, its letters as large as all others'.
     """
     import dataclasses
 

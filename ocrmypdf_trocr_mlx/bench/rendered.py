@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE
+from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful, without_rules
 from ocrmypdf_trocr_mlx.recognizer import Recognizer
 from ocrmypdf_trocr_mlx.training.blanks import Blanks
 from ocrmypdf_trocr_mlx.training.charset import CHARACTERS
@@ -21,7 +22,7 @@ from ocrmypdf_trocr_mlx.training.texts import Texts, read_corpora
 
 from .report import percent
 
-BLANK_HEADERS = ("crops", "confidence", "with text", "%", "with sure text", "%")
+BLANK_HEADERS = ("crops", "with text", "%", "kept", "%")
 
 DPI = 300
 _POINTS = (10.0, 12.0)
@@ -34,18 +35,16 @@ _LEAST_FILL, _TRIES = 0.5, 20
 
 @dataclass
 class BlankScore:
-    """Crops that hold no text, those with any text read, and those with words that are all sure."""
+    """Crops that hold no text, those with any text read, and those whose text a page keeps."""
 
     crops: int = 0
     with_text: int = 0
-    with_sure_text: int = 0
+    kept: int = 0
 
     def row(self) -> list[str]:
         """Under BLANK_HEADERS."""
-        shares = [n / max(1, self.crops) for n in (self.with_text, self.with_sure_text)]
-        counts = str(self.with_text), str(self.with_sure_text)
-        figures = [f for pair in zip(counts, map(percent, shares), strict=True) for f in pair]
-        return [str(self.crops), f">= {DEFAULT_MIN_CONFIDENCE}", *figures]
+        figures = [(str(n), percent(n / max(1, self.crops))) for n in (self.with_text, self.kept)]
+        return [str(self.crops), *itertools.chain(*figures)]
 
 
 def clean_lines(
@@ -103,18 +102,16 @@ def _set(font: Font, size: int, text: str) -> np.ndarray:
 def score_blanks(recognizer: Recognizer, count: int, seed: int) -> BlankScore:
     """Read crops of the kinds that training draws, but none that it drew, and count what is said.
 
-    Sure is a word that a page would keep: DEFAULT_MIN_CONFIDENCE.
+    Kept is what is not doubted, the letters being as large as all others of the page.
     """
     drawer, score = Blanks(Paper()), BlankScore()
     waiting = []
     for i in range(count):
         rng = random.Random(f"blank {seed} {i}")  # training's are f"{seed}/{i}"
         waiting.append(recognizer.submit(drawer.draw(rng, rng.uniform(*_ASPECTS))))
-    for reading in waiting:
-        words = reading.result().words
+    for future in waiting:
+        reading = future.result()
         score.crops += 1
-        score.with_text += bool(words)
-        score.with_sure_text += bool(words) and all(
-            word.confidence >= DEFAULT_MIN_CONFIDENCE for word in words
-        )
+        score.with_text += bool(reading.words)
+        score.kept += not is_doubtful(without_rules(reading), 1, 1, DEFAULT_MIN_CONFIDENCE)
     return score

@@ -16,6 +16,8 @@ PAPER = 255
 # Lines are read padded to one of so many 24ths of a line model's image: what a model is to read
 # it must have seen, and each more is one more shape to compile.
 READ_WIDTHS = (2, 3, 4, 5, 6, 7, *range(8, 25, 2))
+# A GPU reads few lines as slowly as many: it is given fewer widths, and more lines of each.
+GPU_WIDTHS = (4, 8, 14, 24)
 _PARTS = 24
 # With letters up to the image's edge a model finds no end and repeats itself: so many pixels are
 # paper, where there is room.

@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 from PIL import Image
 
-from ocrmypdf_trocr_mlx.checkpoints.images import PAPER
+from ocrmypdf_trocr_mlx.checkpoints.images import GPU_WIDTHS, PAPER, READ_WIDTHS
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
 from ocrmypdf_trocr_mlx.model.generate import (
     Hypothesis,
@@ -63,6 +63,8 @@ class Transcriber:
         self._options = dataclasses.replace(
             checkpoint.options, num_beams=beams, keep_attention=True
         )
+        on_cpu = mx.default_device() == mx.Device(mx.cpu)
+        self._widths = READ_WIDTHS if on_cpu else GPU_WIDTHS
 
     @property
     def max_aspect(self) -> float:
@@ -82,7 +84,7 @@ class Transcriber:
         width = processor.fitted_width(*gray.shape)
         size = (width, processor.height)
         resized = Image.fromarray(gray).resize(size, resample=processor.resample)
-        padded = processor.read_width(*gray.shape)
+        padded = processor.read_width(*gray.shape, parts=self._widths)
         pixels = np.full((processor.height, padded), PAPER, np.uint8)
         pixels[:, :width] = np.asarray(resized)
         return LineImage(pixels, width)
