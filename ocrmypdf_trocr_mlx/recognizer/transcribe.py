@@ -81,10 +81,11 @@ class Transcriber:
         are read with it.
         """
         processor = self._checkpoint.processor
-        width = processor.fitted_width(*gray.shape)
+        height, width = gray.shape
+        padded = processor.read_width(height, width, self._widths)
+        width = processor.fitted_width(height, width)
         size = (width, processor.height)
         resized = Image.fromarray(gray).resize(size, resample=processor.resample)
-        padded = processor.read_width(*gray.shape, parts=self._widths)
         pixels = np.full((processor.height, padded), PAPER, np.uint8)
         pixels[:, :width] = np.asarray(resized)
         return LineImage(pixels, width)
