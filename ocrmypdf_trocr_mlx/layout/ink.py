@@ -23,7 +23,7 @@ from .screens import find_screens, read_screens
 
 # Ink higher than this is letters.  A rule lies bare over so long a stretch, and in all over this
 # share of its length.  In letter sizes.
-HIGH, BARE, BARE_SHARE = 0.55, 1.2, 0.15
+THIN, THICK, BARE, BARE_SHARE = 0.45, 0.55, 1.2, 0.15
 
 
 @dataclass
@@ -113,16 +113,26 @@ def _runs(mask: Mask, size: float) -> Mask:
     ink = np.bincount(labels[(runs & mask) > 0], minlength=n)
     area, width, height = stats[:, 4], stats[:, 2], stats[:, 3]
     # The longer a rule, the thicker it may be.
-    thick = np.clip(0.03 * width, _rule_width(size), 0.55 * size)
+    thick = np.clip(0.03 * width, THIN * size, THICK * size)
     keep = (ink > 0.88 * area) & (area < width * thick) & (height < thick + 0.05 * width)
     # Letters that run together are a run as well; a rule lies bare for more than a letter's width.
-    high = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((odd(HIGH * size) + 2, 1), np.uint8))
-    bare = cv2.subtract(runs, high)
-    bare = cv2.morphologyEx(bare, cv2.MORPH_OPEN, np.ones((1, odd(BARE * size)), np.uint8))
-    keep &= np.bincount(labels[bare > 0], minlength=n) > BARE_SHARE * area
+    thin = thick == THIN * size
+    for kind, most in ((thin, THIN), (~thin, THICK)):
+        if (keep & kind).any():
+            keep &= ~kind | (_bare(runs, mask, labels, n, most, size) > BARE_SHARE * area)
     keep[0] = False
     grown = cv2.dilate(chosen(keep, labels, stats), np.ones((3, 1), np.uint8))
     return grown & mask
+
+
+def _bare(
+    runs: Mask, mask: Mask, labels: np.ndarray, n: int, most: float, size: float
+) -> np.ndarray:
+    """How much of each of `n` runs has no ink above or below it and is at most so thick."""
+    higher = np.ones((int(most * size) + 1, 1), np.uint8)
+    bare = cv2.subtract(runs, cv2.morphologyEx(mask, cv2.MORPH_OPEN, higher))
+    bare = cv2.morphologyEx(bare, cv2.MORPH_OPEN, np.ones((1, odd(BARE * size)), np.uint8))
+    return np.bincount(labels[bare > 0], minlength=n)
 
 
 def _less_strokes(runs: Mask, rest: Mask, size: float) -> Mask:
