@@ -8,6 +8,7 @@ from PIL import Image, ImageFont
 from test_layout import assert_on, page, parts_of, put, text_of
 
 from ocrmypdf_trocr_mlx.layout import find_layout
+from ocrmypdf_trocr_mlx.layout.ink import ruled_lines
 
 
 @pytest.mark.parametrize(("size", "shrink"), [(32, 3), (40, 3), (40, 4)])
@@ -69,3 +70,18 @@ def test_squares_to_tick_are_no_letters_but_lone_letters_are() -> None:
         assert len(column) == len(expected)
         for part, box in zip(column, expected, strict=True):
             assert_on(part, box, 4)
+
+
+def test_low_letters_joined_at_half_their_height_are_no_rule() -> None:
+    mask = np.zeros((60, 200), np.uint8)
+    mask[20:28, 20:100] = 255
+    for x in range(23, 100, 6):  # lower than most of the page's, by a half
+        mask[20:22, x : x + 3] = mask[26:28, x : x + 3] = 0
+    assert not ruled_lines(mask, 14).any()
+
+
+def test_a_worn_blank_to_be_filled_in_is_a_rule_as_thick_as_strokes_of_bold_letters() -> None:
+    mask = np.zeros((60, 200), np.uint8)
+    mask[20:25, 20:160] = 255
+    mask[25, 80:160] = mask[26, 130:160] = 255
+    np.testing.assert_array_equal(ruled_lines(mask, 14), mask)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .clutter import Mask
 from .segments import Segment, quantile
+from .strays import without_strays
 
 # In letter sizes.  Spaces of justified and typewritten text stay below WIDE; between NARROW and
 # WIDE a gap is a gutter only if gaps above and below continue it.
@@ -59,6 +60,7 @@ class TextLine:
 
 def find_text_lines(segments: list[Segment], rules: Mask, size: float) -> list[TextLine]:
     """Text lines made of `segments`, in no order; `rules` (uint8 H, W) keeps cells apart."""
+    segments = [part for s in segments for part in without_strays(s)]
     chains = _link(segments, rules)
     runs = [Segment(np.concatenate([s.chars for s in c]), sum(s.area for s in c)) for c in chains]
     parts = _cut_at_gutters(runs)
