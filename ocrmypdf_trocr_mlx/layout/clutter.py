@@ -10,10 +10,6 @@ _FEW = 64
 
 Mask = np.ndarray  # uint8 (H, W), 255 where there is ink
 
-# A square to tick has so much paper on both sides, in letter sizes, and so much ink along its sides
-# and in its corners: letters are as hollow, but round, or close to other letters.
-TICK_GAP, TICK_SIDE, TICK_CORNER = 0.3, 0.77, 0.2
-
 
 def odd(x: float) -> int:
     """The odd kernel size nearest above `x`, at least 1."""
@@ -117,9 +113,11 @@ def without_specks(mask: Mask, size: float) -> Mask:
     return cv2.subtract(mask, cv2.bitwise_and(specks, cv2.compare(crowd, letters, cv2.CMP_GT)))
 
 
-def dotted_rules(mask: Mask, size: float) -> Mask:
-    """Rows and columns of dots or dashes that part cells; not the leaders of a text line."""
-    labels, stats = components(mask)
+def dotted_rules(mask: Mask, labels: np.ndarray, stats: np.ndarray, size: float) -> Mask:
+    """Rows and columns of dots or dashes that part cells; not the leaders of a text line.
+
+    `labels` and `stats` are of the mask's components.
+    """
     width, height = stats[:, 2], stats[:, 3]
     tiny = np.minimum(width, height) < 0.3 * size
     tiny &= np.maximum(width, height) < 1.2 * size
@@ -159,41 +157,3 @@ def _unattached(runs: Mask, letters: Mask, size: float) -> Mask:
             right = letters[rows, x + w : x + w + reach]
             keep[i] = not (left.any() or right.any())
     return chosen(keep, labels)
-
-
-def boxes_to_tick(mask: Mask, size: float) -> Mask:
-    """Empty squares about as large as letters, filled: what is to be ticked is no letter."""
-    labels, stats = components(mask)
-    width, height = stats[:, 2], stats[:, 3]
-    like = (np.minimum(width, height) > 0.6 * size) & (np.maximum(width, height) < 2.2 * size)
-    like &= (width < 1.5 * height) & (height < 1.3 * width)
-    like &= stats[:, 4] < 0.8 * width * height
-    like[0] = False
-    out = np.zeros_like(mask)
-    gap = round(TICK_GAP * size)
-    for i in np.flatnonzero(like):
-        x, y, w, h, _ = stats[i]
-        beside = mask[y : y + h, max(0, x - gap) : x + w + gap]
-        if cv2.countNonZero(beside) == stats[i, 4] and _is_frame(labels[y : y + h, x : x + w] == i):
-            out[y : y + h, x : x + w] = 255
-    return out
-
-
-def _is_frame(ink: np.ndarray) -> bool:
-    """Ink (h, w) along all four sides, corners included, and hardly any within."""
-    h, w = ink.shape
-    rim_y, rim_x = max(1, round(0.12 * h)), max(1, round(0.12 * w))
-    sides = (
-        ink[:rim_y].any(axis=0),
-        ink[-rim_y:].any(axis=0),
-        ink[:, :rim_x].any(axis=1),
-        ink[:, -rim_x:].any(axis=1),
-    )
-    cy, cx = max(1, round(0.18 * h)), max(1, round(0.18 * w))
-    corners = (ink[:cy, :cx], ink[:cy, -cx:], ink[-cy:, :cx], ink[-cy:, -cx:])
-    inner = ink[round(0.3 * h) : round(0.7 * h), round(0.3 * w) : round(0.7 * w)]
-    return (
-        all(side.mean() > TICK_SIDE for side in sides)
-        and all(corner.mean() > TICK_CORNER for corner in corners)
-        and inner.mean() < 0.15
-    )

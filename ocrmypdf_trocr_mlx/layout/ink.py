@@ -9,7 +9,6 @@ import numpy as np
 
 from .clutter import (
     Mask,
-    boxes_to_tick,
     chosen,
     components,
     dotted_rules,
@@ -19,6 +18,7 @@ from .clutter import (
     pictures,
     without_specks,
 )
+from .frames import frames
 from .screens import find_screens, read_screens
 
 # Ink higher than this is letters.  A rule lies bare over so long a stretch, and in all over this
@@ -182,5 +182,6 @@ def find_ink(gray: np.ndarray, size: float, enlarged: float = 1.0) -> Ink:
     mask[pictures(gray, size) > 0] = 0
     rules = ruled_lines(mask, size)
     mask = cv2.subtract(mask, rules)
-    apart = dotted_rules(mask, size) | boxes_to_tick(mask, size)
+    labels, stats = components(mask)
+    apart = dotted_rules(mask, labels, stats, size) | frames(mask, labels, stats, rules, size)
     return Ink(cv2.subtract(mask, apart), dark, cv2.bitwise_or(rules, apart))
