@@ -14,8 +14,9 @@ from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful, withou
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
 from ocrmypdf_trocr_mlx.levels import percentiles
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
+from ocrmypdf_trocr_mlx.recut import cuts
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
-from ocrmypdf_trocr_mlx.sideways import with_sideways
+from ocrmypdf_trocr_mlx.sideways import covered, with_sideways
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,11 @@ _CUT_OUT = 2
 _SECOND_ROW, _SECOND_SIZE = 0.6, 0.8
 # A rule has ink in so many of a word's columns; no letter below the baseline has.
 _RULE_COVER = 0.9
+# What is doubtful is cut otherwise if it is so wide and its letters are so high, in letter sizes;
+# so many at most, and of what is read then, so many characters are no chance if they are surer.
+WORD, LETTER, MOST_AGAIN, LEAST_AGAIN, SURER = 2.0, 0.6, 32, 3, 0.6
+
+Row = list[tuple[LinePart, list[Word]]]
 
 
 class PageReader:
@@ -40,45 +46,101 @@ class PageReader:
         """Read an upright page (a slight skew is found and undone), any size and mode."""
         gray = to_gray(image)
         layout = _layout(gray)
-        parts = layout.parts + [part for turned in layout.sideways for part in turned.parts]
-        readings = _results([self._recognizer.submit(part.crop) for part in parts])
-        blocks = self._blocks(layout, readings)
+        upright = layout.parts
+        sides = [(turned, part) for turned in layout.sideways for part in turned.parts]
+        crops = [part.crop for part in (*upright, *(part for _, part in sides))]
+        readings = _results([self._recognizer.submit(crop) for crop in crops])
+        found = {
+            id(part): self._words(part, reading, layout)
+            for part, reading in zip(upright, readings, strict=False)
+        }
         sideways = [
             _line([part.line], words, turned)
-            for turned in layout.sideways
-            for part, reading in zip(turned.parts, readings, strict=False)
+            for (turned, part), reading in zip(sides, readings, strict=True)
             if (words := self._words(part, reading, turned))
         ]
+        again = self._again([part for part in upright if not found[id(part)]], layout)
+        read = [word.box for words in found.values() for word in words]
+        again = {key: _without_copies(rows, read) for key, rows in again.items()}
+        blocks = _blocks(
+            layout, {id(part): [[(part, found[id(part)])]] for part in upright} | again
+        )
         height, width = gray.shape
         return Page(width, height, with_sideways(blocks, sideways))
 
-    def _blocks(self, layout: PageLayout, readings: Iterator[Reading]) -> list[Block]:
-        blocks = []
-        for block in layout.blocks:
-            paragraphs = []
-            for paragraph in block:
-                lines = []
-                for row in paragraph:
-                    read = [
-                        (p, self._words(p, r, layout)) for p, r in zip(row, readings, strict=False)
-                    ]
-                    lines += _lines([(p, words) for p, words in read if words], layout)
-                if lines:
-                    paragraphs.append(Paragraph(lines))
-            if paragraphs:
-                blocks.append(Block(paragraphs))
-        return blocks
+    def _again(self, parts: list[LinePart], layout: PageLayout) -> dict[int, list[Row]]:
+        """Rows of what is read surely of other cuts of parts that were not, by their ids."""
+        floor = self._min_confidence + SURER * (1 - self._min_confidence)
+        ways = [(part, cut) for part in _worth_a_cut(parts, layout) for cut in cuts(part) if cut]
+        crops = [piece.crop for _, cut in ways for piece in cut]
+        readings = _results([self._recognizer.submit(crop) for crop in crops])
+        best: dict[int, list[Row]] = {}
+        most: dict[int, int] = {}
+        for part, cut in ways:
+            row = [
+                (piece, words)
+                for piece, reading in zip(cut, readings, strict=False)
+                if len(reading.text) >= LEAST_AGAIN
+                and (words := self._words(piece, reading, layout, floor))
+            ]
+            length = sum(len(word.text) for _, words in row for word in words)
+            if length > most.get(id(part), 0):
+                most[id(part)] = length
+                above = len(row) > 1 and row[0][0].line.bottom < row[1][0].line.middle
+                best[id(part)] = [[piece] for piece in row] if above else [row]
+        return best
 
-    def _words(self, part: LinePart, reading: Reading, layout: PageLayout) -> list[Word]:
+    def _words(
+        self, part: LinePart, reading: Reading, layout: PageLayout, floor: float | None = None
+    ) -> list[Word]:
         """Words of a line part on the page; none if the reading is not to be trusted."""
         reading = without_rules(reading)
-        if is_doubtful(reading, part.line.size, layout.letter_size, self._min_confidence):
+        floor = self._min_confidence if floor is None else floor
+        if is_doubtful(reading, part.line.size, layout.letter_size, floor):
             log.debug("Left out, too unsure: %r", reading.text)
             return []
         return [
             Word(w.text, _word_box(part, w.left, w.right, layout), w.confidence)
             for w in reading.words
         ]
+
+
+def _blocks(layout: PageLayout, found: dict[int, list[Row]]) -> list[Block]:
+    """The page's lines of the words `found` in each part, by its id: a row, and rows below it."""
+    blocks = []
+    for block in layout.blocks:
+        paragraphs = []
+        for paragraph in block:
+            lines = []
+            for parts in paragraph:
+                rows = [found[id(part)] for part in parts]
+                lines += _lines([piece for first, *_ in rows for piece in first], layout)
+                for below in (row for _, *more in rows for row in more):
+                    lines += _lines(below, layout)
+            if lines:
+                paragraphs.append(Paragraph(lines))
+        if paragraphs:
+            blocks.append(Block(paragraphs))
+    return blocks
+
+
+def _without_copies(rows: list[Row], read: list[Box]) -> list[Row]:
+    """The rows less pieces, some of whose words lie where others were `read`."""
+    return [
+        [
+            (piece, words)
+            for piece, words in row
+            if not any(covered(word.box, box) for word in words for box in read)
+        ]
+        for row in rows
+    ]
+
+
+def _worth_a_cut(parts: list[LinePart], layout: PageLayout) -> list[LinePart]:
+    """Those of some parts in which a few letters may be, the largest, if they are many."""
+    size = layout.letter_size
+    able = [p for p in parts if p.line.width > WORD * size and p.line.size > LETTER * size]
+    return sorted(able, key=lambda part: part.line.width, reverse=True)[:MOST_AGAIN]
 
 
 def is_line(image: Image.Image | np.ndarray) -> bool:
@@ -173,10 +235,12 @@ def _without_rule(rows: np.ndarray, cover: np.ndarray, base: float) -> np.ndarra
     return rows
 
 
-def _lines(row: list[tuple[LinePart, list[Word]]], layout: PageLayout) -> list[Line]:
-    """The parts of a row as one line, or as several where their sizes differ."""
-    groups: list[list[tuple[LinePart, list[Word]]]] = []
+def _lines(row: Row, layout: PageLayout) -> list[Line]:
+    """The parts of a row that have words as one line, or as several where their sizes differ."""
+    groups: list[Row] = []
     for part, words in row:
+        if not words:
+            continue
         if groups:
             size = groups[-1][-1][0].line.size
             if max(size, part.line.size) < 1.6 * min(size, part.line.size):

@@ -16,7 +16,7 @@ def with_sideways(blocks: list[Block], lines: list[Line]) -> list[Block]:
     """
     believed: list[Line] = []
     for line in sorted(filter(_reads_well, lines), key=_confidence, reverse=True):
-        if not any(_covered(line.box, other.box) for other in believed):
+        if not any(covered(line.box, other.box) for other in believed):
             believed.append(line)
     if not believed:
         return blocks
@@ -36,7 +36,7 @@ def _confidence(line: Line) -> float:
     return total / sum(len(word.text) for word in line.words)
 
 
-def _covered(box: Box, other: Box) -> bool:
+def covered(box: Box, other: Box) -> bool:
     """Is most of the smaller of two boxes in the larger?"""
     width = min(box.right, other.right) - max(box.left, other.left)
     height = min(box.bottom, other.bottom) - max(box.top, other.top)
@@ -50,7 +50,7 @@ def _without(block: Block, boxes: list[Box]) -> Block:
     for paragraph in block.paragraphs:
         lines = []
         for line in paragraph.lines:
-            words = [w for w in line.words if not any(_covered(w.box, box) for box in boxes)]
+            words = [w for w in line.words if not any(covered(w.box, box) for box in boxes)]
             if words:
                 lines.append(Line(words, line.baseline, line.ascent, line.descent))
         if lines:

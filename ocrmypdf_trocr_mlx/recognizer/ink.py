@@ -66,12 +66,13 @@ def ink_profile(gray: np.ndarray) -> InkProfile:
     if height > _HEIGHT:
         size = (max(1, round(width * _HEIGHT / height)), _HEIGHT)
         gray = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
-    mask = _ink_mask(gray)
+    mask = ink_mask(gray)
     mask = _without_neighbours(_without_rules(mask))
     return InkProfile(mask.mean(axis=0), gray.shape[0], width / gray.shape[1])
 
 
-def _ink_mask(gray: np.ndarray) -> np.ndarray:
+def ink_mask(gray: np.ndarray) -> np.ndarray:
+    """Where the ink of a line crop, uint8 (h, w), of either polarity is: bool (h, w)."""
     frame = np.concatenate((gray[0], gray[-1], gray[:, 0], gray[:, -1]))
     low, high = percentiles(gray, (1, 99))
     if np.median(frame) < (low + high) / 2:

@@ -1,0 +1,86 @@
+"""Other cuts of a line that could not be read: it may be two lines, or two things side by side.
+
+Words beside a scribble, a signature over a name, lines that touch: what is left of them after a
+cut may be read surely.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ocrmypdf_trocr_mlx.layout import LinePart
+from ocrmypdf_trocr_mlx.layout.lines import TextLine
+from ocrmypdf_trocr_mlx.recognizer.ink import ink_mask, ink_profile
+
+# Rows are parted where there is less than this share of the ink of both, in the middle of the crop.
+VALLEY, MIDDLE = 0.4, (0.25, 0.75)
+# Columns are parted at the widest gap, of at least so many heights of the crop.
+GAP = 0.3
+# Paper around the ink, in heights of it.
+PAPER = 0.15
+LEAST = 3  # pixels; less is no piece
+
+Cut = list[LinePart]  # pieces, below each other or from left to right
+
+
+def cuts(part: LinePart) -> tuple[Cut, Cut]:
+    """The rows and the columns that a line may be; one of them, or both, is empty.
+
+    Of two pieces one may hold no ink, and is left out.
+    """
+    crop = part.crop
+    ink = ink_mask(crop)
+    height, width = ink.shape
+    rows = [(slice(a, b), slice(0, width)) for a, b in _rows(ink)]
+    columns = [(slice(0, height), slice(a, b)) for a, b in _columns(crop)]
+    return _pieces(part, ink, rows), _pieces(part, ink, columns)
+
+
+def _rows(ink: np.ndarray) -> list[tuple[int, int]]:
+    """Two ranges of rows, parted where there is the least ink; none where there is no valley."""
+    height = len(ink)
+    k = max(1, height // 20)
+    cover = np.convolve(ink.sum(axis=1).astype(float), np.ones(k) / k, "same")
+    low, high = (int(share * height) for share in MIDDLE)
+    if high - low < LEAST:
+        return []
+    y = low + int(cover[low:high].argmin())
+    if cover[y] > VALLEY * min(cover[:y].max(initial=0), cover[y:].max(initial=0)):
+        return []
+    return [(0, y), (y, height)]
+
+
+def _columns(crop: np.ndarray) -> list[tuple[int, int]]:
+    """Two ranges of columns, parted in the middle of the widest gap; none where it is narrow."""
+    profile = ink_profile(crop)
+    inner = [(b - a, a, b) for a, b in profile.free_runs() if a > 0 and b < len(profile.columns)]
+    width, a, b = max(inner, default=(0, 0, 0))
+    if width < GAP * profile.height:
+        return []
+    x = round((a + b) / 2 * profile.scale)
+    return [(0, x), (x, crop.shape[1])]
+
+
+def _pieces(part: LinePart, ink: np.ndarray, windows: list[tuple[slice, slice]]) -> Cut:
+    return [piece for window in windows if (piece := _piece(part, ink, *window)) is not None]
+
+
+def _piece(part: LinePart, ink: np.ndarray, rows: slice, columns: slice) -> LinePart | None:
+    """The ink in a window of the crop as a line of its own, standing on its lowest ink."""
+    inked = ink[rows, columns]
+    ys, xs = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+    if len(ys) < LEAST or len(xs) < LEAST:
+        return None
+    top, bottom, left, right = ys[0], ys[-1] + 1, xs[0], xs[-1] + 1
+    paper = max(2, round(PAPER * (bottom - top)))
+    padded = np.pad(part.crop[rows, columns], paper, mode="edge")
+    crop = padded[top : bottom + 2 * paper, left : right + 2 * paper]
+    line, k = part.line, part.scale
+    slope = (line.y_right - line.y_left) / max(line.width, 1.0)
+    x0, x1 = (line.left - part.margin + (columns.start + x) / k for x in (left, right))
+    drop = (rows.start + bottom - part.baseline_row) / k
+    y0, y1 = (line.y_left + slope * (x - line.left) + drop for x in (x0, x1))
+    height = float(bottom - top) / k
+    piece = TextLine(x0, x1, y0, y1, height, 0.0, min(line.size, height))
+    baseline_row = float(paper + bottom - top)
+    return LinePart(piece, np.ascontiguousarray(crop), paper / k, k, baseline_row)
