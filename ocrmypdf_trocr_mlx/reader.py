@@ -17,6 +17,7 @@ from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
 from ocrmypdf_trocr_mlx.recut import cuts
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 from ocrmypdf_trocr_mlx.sideways import covered, with_sideways
+from ocrmypdf_trocr_mlx.spaced import together
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class PageReader:
         self, part: LinePart, reading: Reading, layout: PageLayout, floor: float | None = None
     ) -> list[Word]:
         """Words of a line part on the page; none if the reading is not to be trusted."""
-        reading = without_rules(reading)
+        reading = together(without_rules(reading), part.line.size * part.scale)
         floor = self._min_confidence if floor is None else floor
         if is_doubtful(reading, part.line.size, layout.letter_size, floor):
             log.debug("Left out, too unsure: %r", reading.text)
