@@ -25,6 +25,8 @@ _STRICTER = 0.4
 _RULE, _RULE_MARKS = 4, frozenset("-*=~–—|")
 # Letters lower than this share of the page's usual ones are mostly specks and stains.
 _SMALL = 0.6
+# Letters so many times as high are mostly signatures and scrawls; headings are read surely.
+_LARGE = 2.2
 
 
 def is_doubtful(reading: Reading, size: float, usual_size: float, floor: float) -> bool:
@@ -41,7 +43,7 @@ def is_doubtful(reading: Reading, size: float, usual_size: float, floor: float) 
     is_small = size < _SMALL * usual_size
     if is_small and not any(c.isalnum() for c in reading.text):
         return True  # a speck: read as a star or a colon, surely
-    if length <= _SHORT or is_small:
+    if length <= _SHORT or is_small or size > _LARGE * usual_size:
         floor += _STRICTER * (1 - floor)
     return confidence < floor or _is_ornament(reading.text) or _is_loop(reading)
 
