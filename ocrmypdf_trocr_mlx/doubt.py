@@ -23,6 +23,8 @@ _SHORT = 2
 _STRICTER = 0.4
 # So many of these marks in a row are a rule, or a chart's grid.
 _RULE, _RULE_MARKS = 4, frozenset("-*=~–—|")
+# A letter or digit over and over is a loop of the recogniser, or a form's row of X.
+_LONG_LOOP = 12
 # Letters lower than this share of the page's usual ones are mostly specks and stains.
 _SMALL = 0.6
 # Letters so many times as high are mostly signatures and scrawls; headings are read surely.
@@ -80,6 +82,11 @@ def _is_ornament(text: str) -> bool:
 
 
 def _is_loop(reading: Reading) -> bool:
-    """Most words repeat the one before them."""
-    pairs = list(itertools.pairwise(word.text for word in reading.words))
-    return len(pairs) >= 3 and sum(a == b for a, b in pairs) > len(pairs) / 2
+    """Most words repeat the one before them, or all of it is one letter or digit: leaders, with or
+    without spaces between their dots, are none."""
+    letters = [c for c in reading.text if c.isalnum()]
+    if len(letters) >= _LONG_LOOP and len(set(letters)) == 1:
+        return True
+    pairs = list(itertools.pairwise(w.text for w in reading.words))
+    repeated = sum(a == b and any(map(str.isalnum, a)) for a, b in pairs)
+    return len(pairs) >= 3 and repeated > len(pairs) / 2

@@ -36,6 +36,10 @@ def reading(text: str, confidence: float) -> Reading:
         ("7", 0.99, 6, False),
         ("ma ma ma ma ma", 0.99, 20, True),
         ("had had enough of that", 0.99, 20, False),
+        ("CASH . . . . . . . . . . . .", 0.98, 20, False),
+        ("8888888888888888", 0.9, 20, True),
+        ("XXXX XXXX XXXX XXXX", 0.9, 20, True),
+        ("1000000000", 0.99, 20, False),
         ("", 1.0, 20, True),
     ],
 )
