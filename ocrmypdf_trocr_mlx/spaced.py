@@ -1,4 +1,7 @@
-"""Words set with spaces between their letters, as headings are: together, they can be found."""
+"""Words set with spaces between their letters, as headings are: together, they can be found.
+
+So are the dots of leaders.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ def together(reading: Reading, size: float) -> Reading:
 
 
 def _groups(words: Sequence[ReadWord]) -> Iterator[list[ReadWord]]:
-    """Words in a row that may be letters of one word, those of one case, and others singly."""
+    """Words in a row that may be letters of one word, those of one case, or dots of a leader, and
+    others singly."""
     for kind, group in itertools.groupby(words, _kind):
         if kind:
             yield list(group)
@@ -37,6 +41,8 @@ def _groups(words: Sequence[ReadWord]) -> Iterator[list[ReadWord]]:
 
 
 def _kind(word: ReadWord) -> str:
+    if word.text == ".":
+        return "leader"
     if len(word.text) > PAIR or not word.text.isalpha():
         return ""
     return "upper" if word.text.isupper() else "lower" if word.text.islower() else ""

@@ -30,6 +30,8 @@ def reading(text: str, pitch: float = 20.0, width: float = 10.0) -> Reading:
         ("I saw a b in it", "I saw a b in it"),
         ("1 2 3 4 5", "1 2 3 4 5"),
         ("A B C", "A B C"),
+        ("Cash . . . . . 5.00", "Cash ..... 5.00"),
+        ("wait . . . then", "wait . . . then"),
         ("it is so as we do", "it is so as we do"),
         ("", ""),
     ],
