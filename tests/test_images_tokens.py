@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocrmypdf_trocr_mlx.checkpoints.images import ImageProcessor
+from ocrmypdf_trocr_mlx.checkpoints.images import (
+    END_MARGIN,
+    GPU_WIDTHS,
+    READ_WIDTHS,
+    ImageProcessor,
+)
 from ocrmypdf_trocr_mlx.checkpoints.tokens import Tokenizer
 
 
@@ -215,3 +220,13 @@ def test_lines_that_fit_are_only_stacked(keeps, monkeypatch):
     monkeypatch.setattr(ImageProcessor, "_fitted", lambda self, images: None)
     np.testing.assert_array_equal(processor.levels(fit), expected)
     assert all(processor.levels(images) is None for images in others) and len(made) == 3
+
+
+@pytest.mark.parametrize(("parts", "count"), [(READ_WIDTHS, 15), (GPU_WIDTHS, 4)])
+def test_lines_are_padded_to_a_few_widths(parts: tuple[int, ...], count: int) -> None:
+    processor = ImageProcessor(48, 768, patch_width=8, pad_to_aspect=True)
+    widths = {line: processor.read_width(48, line, parts) for line in range(1, 800)}
+    assert len(set(widths.values())) == count
+    for line, width in widths.items():
+        assert width % 8 == 0
+        assert width == 768 or width >= line + END_MARGIN
