@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -42,14 +43,20 @@ def assert_on(part: LinePart, box: tuple[float, float, float, float], slack: flo
     assert np.abs(np.subtract(found, box)).max() <= slack, (found, box)
 
 
+def assert_all_on(
+    parts: Sequence[LinePart], boxes: Sequence[tuple[float, float, float, float]], slack: float
+) -> None:
+    assert len(parts) == len(boxes)
+    for part, box in zip(parts, boxes, strict=True):
+        assert_on(part, box, slack)
+
+
 @pytest.mark.parametrize("size", [11, 16, 30, 64, 130])
 def test_lines_of_any_size(size: int) -> None:
     image, draw = page(size * 30, size * 18)
     boxes = [put(draw, size * 2, size * (1.5 + 1.6 * i), text_of(i, 6), size) for i in range(9)]
     parts = parts_of(find_layout(np.asarray(image)))
-    assert len(parts) == len(boxes)
-    for part, box in zip(parts, boxes, strict=True):
-        assert_on(part, box, max(3, 0.12 * size))
+    assert_all_on(parts, boxes, max(3, 0.12 * size))
 
 
 def test_columns_are_read_one_after_the_other() -> None:
@@ -73,9 +80,7 @@ def test_cells_of_a_table_are_apart_and_read_row_by_row() -> None:
                 boxes.append(put(draw, 75 + 270 * j, 82 + 80 * i, text_of(i + j, 2), 28))
     draw.line((1140, 60, 1140, 460), fill=0, width=2)
     parts = parts_of(find_layout(np.asarray(image)))
-    assert len(parts) == len(boxes)
-    for part, box in zip(parts, boxes, strict=True):
-        assert_on(part, box, 5)
+    assert_all_on(parts, boxes, 5)
 
 
 @pytest.mark.parametrize("numbers", ["18.00 17.90 7.90 43 0.00", "22 43 71 18 5", "12 34 56 78"])
@@ -84,9 +89,7 @@ def test_numbers_above_each_other_are_lines_of_their_own(numbers: str) -> None:
     put(draw, 60, 60, text_of(0, 7), 26)
     boxes = [put(draw, 400, 200 + 23 * i, text, 26) for i, text in enumerate(numbers.split())]
     parts = parts_of(find_layout(np.asarray(image)))[1:]
-    assert len(parts) == len(boxes)
-    for part, box in zip(parts, boxes, strict=True):
-        assert_on(part, box, 4)
+    assert_all_on(parts, boxes, 4)
 
 
 def test_light_text_on_a_dark_band_is_turned_dark_on_light() -> None:
@@ -206,9 +209,7 @@ def test_a_page_of_250_megapixels_is_read_in_bounded_time_and_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()  # numpy's arrays, OpenCV's among them
     tracemalloc.stop()
     assert peak < 2 * gray.nbytes
-    assert len(parts) == len(boxes)
-    for part, box in zip(parts, boxes, strict=True):
-        assert_on(part, box, 40)
+    assert_all_on(parts, boxes, 40)
 
 
 @pytest.mark.parametrize(("turn", "index"), [(90, 0), (270, 1)], ids=["up", "down"])

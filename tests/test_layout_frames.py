@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from test_layout import assert_on, page, parts_of, put
+from test_layout import assert_all_on, page, parts_of, put
 
 from ocrmypdf_trocr_mlx.layout import find_layout
 
@@ -22,9 +22,7 @@ def test_worn_squares_are_known_by_others_as_large() -> None:
     lone = [put(draw, 700, 100 + 90 * i, letter, 28) for i, letter in enumerate("OD0QU")]
     parts = parts_of(find_layout(np.asarray(image)))
     for column, expected in ((parts[::2], boxes), (parts[1::2], lone)):
-        assert len(column) == len(expected)
-        for part, box in zip(column, expected, strict=True):
-            assert_on(part, box, 4)
+        assert_all_on(column, expected, 4)
 
 
 def test_empty_boxes_beside_words_are_not_read() -> None:
@@ -36,9 +34,7 @@ def test_empty_boxes_beside_words_are_not_read() -> None:
         draw.rectangle((box[2] + 15, y, box[2] + 15 + 50 + 20 * i, y + 30), outline=0, width=2)
         boxes.append(box)
     parts = parts_of(find_layout(np.asarray(image)))
-    assert len(parts) == len(boxes)
-    for part, box in zip(parts, boxes, strict=True):
-        assert_on(part, box, 4)
+    assert_all_on(parts, boxes, 4)
 
 
 def test_words_in_boxes_are_read_without_their_sides() -> None:
@@ -50,9 +46,7 @@ def test_words_in_boxes_are_read_without_their_sides() -> None:
         draw.rectangle((box[0] - 12, y - 2, box[2] + 12, y + 38), outline=0, width=3)
         boxes.append(box)
     parts = parts_of(find_layout(np.asarray(image)))
-    assert len(parts) == len(boxes)
-    for part, box in zip(parts, boxes, strict=True):
-        assert_on(part, box, 5)
+    assert_all_on(parts, boxes, 5)
 
 
 def test_parentheses_and_strokes_between_two_rules_stay() -> None:
@@ -64,6 +58,4 @@ def test_parentheses_and_strokes_between_two_rules_stay() -> None:
         draw.rectangle((200, y - 12, 800, y - 10), fill=0)
         draw.rectangle((200, y + 48, 800, y + 50), fill=0)
     parts = parts_of(find_layout(np.asarray(image)))
-    assert len(parts) == len(boxes)
-    for part, box in zip(parts, boxes, strict=True):
-        assert_on(part, box, 4)
+    assert_all_on(parts, boxes, 4)

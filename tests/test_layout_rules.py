@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
-from test_layout import assert_on, page, parts_of, put, text_of
+from test_layout import assert_all_on, assert_on, page, parts_of, put, text_of
 
 from ocrmypdf_trocr_mlx.layout import find_layout
 from ocrmypdf_trocr_mlx.layout.ink import ruled_lines
@@ -40,9 +40,7 @@ def test_words_above_a_rule_are_measured_without_it(gap: int) -> None:
         draw.rectangle((190, box[3] + gap, 900, box[3] + gap + 3), fill=0)
         boxes.append(box)
     parts = parts_of(find_layout(np.asarray(image)))
-    assert len(parts) == len(boxes)
-    for part, box in zip(parts, boxes, strict=True):
-        assert_on(part, box, 4)
+    assert_all_on(parts, boxes, 4)
 
 
 def test_a_large_number_far_from_a_label_is_a_line_of_its_own() -> None:
@@ -67,9 +65,7 @@ def test_squares_to_tick_are_no_letters_but_lone_letters_are() -> None:
     lone = [put(draw, 700, 100 + 90 * i, letter, 28) for i, letter in enumerate("OD0QU")]
     parts = parts_of(find_layout(np.asarray(image)))
     for column, expected in ((parts[::2], boxes), (parts[1::2], lone)):
-        assert len(column) == len(expected)
-        for part, box in zip(column, expected, strict=True):
-            assert_on(part, box, 4)
+        assert_all_on(column, expected, 4)
 
 
 def test_low_letters_joined_at_half_their_height_are_no_rule() -> None:

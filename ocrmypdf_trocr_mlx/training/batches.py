@@ -10,14 +10,11 @@ import collections
 import contextlib
 import itertools
 import math
-import multiprocessing
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -25,6 +22,7 @@ from ocrmypdf_trocr_mlx.checkpoints.images import PAPER, READ_WIDTHS, ImageProce
 
 from .augment import augment
 from .dataset import Sample
+from .workers import pool_for
 
 # Lines that are not to be learned from, and rows that only fill a batch up.
 IGNORED = -1
@@ -185,39 +183,19 @@ class Epochs:
         return [batches[i] for i in random.permutation(len(batches))]
 
 
-_source: BatchSource | None = None
-
-
-def _begin_worker(source: BatchSource) -> None:
-    global _source
-    _source = source
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's business
-
-
-def _make(index: int) -> Batch:
-    assert _source is not None
-    return _source.batch(index)
-
-
 @contextlib.contextmanager
 def stream(source: BatchSource, first: int, workers: int) -> Iterator[Iterator[Batch]]:
     """Batches from number `first` on, made ahead by worker processes, or here with 0 of them."""
     if workers <= 0:
         yield (source.batch(i) for i in itertools.count(first))
         return
-    # Not forked: a child forked from a process that uses MLX hangs.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin_worker, (source,))
-    try:
-        yield _in_order(pool, first, 2 * workers + 2)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    with pool_for(source.batch, workers) as submit:
+        yield _in_order(submit, first, 2 * workers + 2)
 
 
-def _in_order(pool: ProcessPoolExecutor, first: int, ahead: int) -> Iterator[Batch]:
+def _in_order(submit: Callable[[int], Future[Batch]], first: int, ahead: int) -> Iterator[Batch]:
     waiting: collections.deque[Future[Batch]] = collections.deque()
     for index in itertools.count(first):
         while len(waiting) < ahead:
-            waiting.append(pool.submit(_make, index + len(waiting)))
+            waiting.append(submit(index + len(waiting)))
         yield waiting.popleft().result()

@@ -1,8 +1,10 @@
-"""The same done to many things by worker processes, in the order they are given."""
+"""The same done to many things by worker processes."""
 
 from __future__ import annotations
 
 import collections
+import contextlib
+import functools
 import itertools
 import multiprocessing
 import signal
@@ -30,18 +32,25 @@ def mapped(function: Callable[[T], R], things: Iterable[T], workers: int) -> Ite
     part = list(itertools.islice(things, _PART))
     if not part:
         return
-    # Not forked: a child forked from a process that uses MLX hangs.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin, (function,))
     waiting: collections.deque[Future[list[R]]] = collections.deque()
-    try:
+    with pool_for(functools.partial(_of_each, function), workers) as submit:
         while part:
-            waiting.append(pool.submit(_make, part))
+            waiting.append(submit(part))
             if len(waiting) > 3 * workers:
                 yield from waiting.popleft().result()
             part = list(itertools.islice(things, _PART))
         while waiting:
             yield from waiting.popleft().result()
+
+
+@contextlib.contextmanager
+def pool_for(function: Callable[[T], R], workers: int) -> Iterator[Callable[[T], Future[R]]]:
+    """Worker processes, each with a copy of `function`: what has one of them do it to a thing."""
+    # Not forked: a child forked from a process that uses MLX hangs.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _begin, (function,))
+    try:
+        yield functools.partial(pool.submit, _call)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -53,6 +62,10 @@ def _begin(function: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's business
 
 
-def _make(things: Sequence[Any]) -> list[Any]:
+def _call(thing: Any) -> Any:
     assert _function is not None
-    return [_function(thing) for thing in things]
+    return _function(thing)
+
+
+def _of_each(function: Callable[[T], R], things: Sequence[T]) -> list[R]:
+    return [function(thing) for thing in things]
