@@ -50,7 +50,7 @@ def pool_for(function: Callable[[T], R], workers: int) -> Iterator[Callable[[T],
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (function,))
     try:
-        yield functools.partial(pool.submit, _call)
+        yield lambda thing: pool.submit(_call, thing)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
