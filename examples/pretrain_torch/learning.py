@@ -15,6 +15,7 @@ from ocrmypdf_trocr_mlx.checkpoints.images import ImageProcessor
 from ocrmypdf_trocr_mlx.training.batches import IGNORED, Batch
 
 from .model import Reader
+from .together import Together
 
 # In so many of the texts so many of the decoder's tokens are wrong: it is to look, not to guess.
 _NOISY_TEXTS, _NOISY_TOKENS = 0.5, 0.1
@@ -51,9 +52,18 @@ class Recipe:
 class Learner:
     """A model, its optimizer, and the moving average of its weights."""
 
-    def __init__(self, model: Reader, processor: ImageProcessor, end: int, recipe: Recipe):
+    def __init__(
+        self,
+        model: Reader,
+        processor: ImageProcessor,
+        end: int,
+        recipe: Recipe,
+        together: Together | None = None,
+    ):
         """`end`: the token that ends a text; no draft has it."""
         self.model = model
+        self._together = together or Together()
+        self._together.alike(model.parameters())
         self.step = 0
         self._processor, self._end, self._recipe = processor, end, recipe
         self._head = list(model.draft_head.parameters())
@@ -83,6 +93,7 @@ class Learner:
         losses = self._losses(batch)
         self._optimizer.zero_grad(set_to_none=True)
         (losses.said + _DRAFTS * losses.drafted).backward()
+        self._together.average(p.grad for p in self._body + self._head if p.grad is not None)
         for part in (self._body, self._head):
             torch.nn.utils.clip_grad_norm_(part, _CLIP)
         self._optimizer.step()

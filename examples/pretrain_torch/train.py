@@ -5,6 +5,9 @@ is a checkpoint folder like its.  The model also learns to draft (see model/draf
 package).  Ctrl-C ends it early: what was learned until then is written.
 
     PYTHONPATH=examples python -m pretrain_torch.train --init DIR --dev dev.tar --seconds 300 ...
+
+With several GPUs, `torchrun --nproc-per-node 4 -m pretrain_torch.train ...`: each step then learns
+from as many batches.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from .learning import Learner, Losses, Recipe
 from .model import Reader
 from .reading import TorchFollower, evaluate
 from .replay import Replay
+from .together import Together
 
 _LOG_EVERY = 100
 
@@ -50,22 +54,24 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         refuse_full(args.out)  # now, not after the training
-        _train(args)
+        with Together() as together:
+            _train(args, together)
     except (TrainingError, CheckpointError, ValueError) as e:
         sys.stderr.write(f"pretrain_torch: {e}\n")
         return 1
     return 0
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace, together: Together) -> None:
     pace = Pace(args.steps, args.seconds)
     backend.prepare("cpu")  # MLX checks the product; all else is PyTorch's
     # Threads that wait for a processor which a worker has hold up all the others.
-    torch.set_num_threads(max(1, backend.available_cpus() - args.workers))
-    torch.manual_seed(args.seed)
+    torch.set_num_threads(max(1, backend.available_cpus() // together.size - args.workers))
     torch.backends.cuda.matmul.allow_tf32 = True
     beside = args.out.with_name(f"{args.out.name}-training")
-    source = start(args, beside / "start")
+    source = start(args, beside / f"start-{together.rank}")
+    args.seed += together.rank  # the same weights, but other lines
+    torch.manual_seed(args.seed)
     checkpoint, encode = load(source), LabelEncoder(source)
     model = reader_of(source, checkpoint).to(args.device)
     frame = frame_of(checkpoint, args.batch_size)
@@ -76,25 +82,26 @@ def _train(args: argparse.Namespace) -> None:
     with (beside / "log.txt").open("a", encoding="utf-8") as log:
 
         def tell(text: str) -> None:
-            for file in (sys.stderr, log):
+            for file in (sys.stderr, log) if together.rank == 0 else ():
                 file.write(f"{text}\n")
                 file.flush()
 
         tell(_described(material))
-        if args.init:
+        if args.init and together.rank == 0:
             _tell_errors("before", tell, model, checkpoint, material, frame)
         head_steps = 0 if checkpoint.model.has_drafts else args.head_steps
         recipe = Recipe(args.lr, args.warmup, head_steps)
-        learner = Learner(model, checkpoint.processor, frame.end, recipe)
+        learner = Learner(model, checkpoint.processor, frame.end, recipe, together)
         with (
             interrupt_noted() as interrupted,
             stream(mixture, 0, args.workers) as batches,
             Replay(batches, args.replay, args.seed) as replay,
         ):
-            run(learner, replay, pace, interrupted.is_set, tell)
-        learner.finish()
-        write_product(source, model, args.out)
-        _tell_errors("after", tell, model, checkpoint, material, frame)
+            run(learner, replay, pace, interrupted.is_set, tell, together)
+        if together.rank == 0:
+            learner.finish()
+            write_product(source, model, args.out)
+            _tell_errors("after", tell, model, checkpoint, material, frame)
 
 
 def _described(material: Material) -> str:
@@ -136,21 +143,26 @@ class Pace:
 
 
 def run(
-    learner: Learner, replay: Replay, pace: Pace, stopped: Callable[[], bool], tell: Tell
+    learner: Learner,
+    replay: Replay,
+    pace: Pace,
+    stopped: Callable[[], bool],
+    tell: Tell,
+    together: Together,
 ) -> None:
-    """Learn until the pace says 1, or `stopped` is true after a step."""
+    """Learn until the pace says 1, or `stopped` is true, in any of the processes."""
     tally = _Tally()
-    while (done := pace.done(learner.step)) < 1:
+    while True:
+        done, last = together.most(pace.done(learner.step), stopped())
+        if done >= 1 or last:
+            break
         lr = learner.lr(done)
         batch, fresh = replay.next()
         tally.add(learner.learn(batch, done), len(batch.pixels), fresh)
-        last = stopped()
-        if learner.step % _LOG_EVERY == 0 or last:
+        if learner.step % _LOG_EVERY == 0:
             tell(f"step {learner.step}  {tally.told()}  lr {lr:.1e}")
             tally = _Tally()
-        if last:
-            tell(f"stopped at step {learner.step}")
-            return
+    tell(f"stopped at step {learner.step}")
 
 
 class _Tally:
@@ -193,8 +205,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--warmup", type=int, default=250)
     add("--head-steps", type=int, default=150, help="steps a new draft head learns alone")
     add("--replay", type=int, default=2, help="times a batch may be shown again for want of new")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.set_defaults(workers=max(0, backend.available_cpus() - 1))
+    together = Together()
+    add("--device", default=together.device)
+    parser.set_defaults(workers=max(0, backend.available_cpus() // together.size - 1))
     return parser
 
 

@@ -7,9 +7,12 @@ import contextlib
 import functools
 import itertools
 import multiprocessing
+import pickle
 import signal
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -48,18 +51,24 @@ def pool_for(function: Callable[[T], R], workers: int) -> Iterator[Callable[[T],
     """Worker processes, each with a copy of `function`: what has one of them do it to a thing."""
     # Not forked: a child forked from a process that uses MLX hangs.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin, (function,))
-    try:
-        yield lambda thing: pool.submit(_call, thing)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    with tempfile.TemporaryDirectory() as folder:
+        # Through a pipe each worker would have to begin before the next can be started.
+        path = Path(folder) / "function"
+        with path.open("wb") as file:
+            pickle.dump(function, file, pickle.HIGHEST_PROTOCOL)
+        pool = ProcessPoolExecutor(workers, context, _begin, (path,))
+        try:
+            yield lambda thing: pool.submit(_call, thing)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _begin(function: Callable[[Any], Any]) -> None:
+def _begin(path: Path) -> None:
     global _function
-    _function = function
-    cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's business
+    cv2.setNumThreads(1)
+    with path.open("rb") as file:
+        _function = pickle.load(file)
 
 
 def _call(thing: Any) -> Any:
