@@ -15,7 +15,7 @@ MOST_KNOTS = 20
 LETTERS = 16
 # In letter sizes: a bend leaves the straight line by so much at least, and by some pixels: dots in
 # a row are no more exact.  Letters as far from a baseline as NEAR stand on it.
-DEVIATION, PIXELS, NEAR = 0.25, 2.0, 0.14
+DEVIATION, PIXELS, NEAR = 0.25, 3.0, 0.14
 # Shares of the letters: so many more stand on the bend, and so many of all.
 MORE, MOST = 0.12, 0.55
 FOLLOWED = 0.5  # share of a bend that letters' heads go along with
