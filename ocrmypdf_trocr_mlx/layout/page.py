@@ -22,7 +22,7 @@ from .surface import Surface, find_surface
 LEVEL = 0.15
 # A bent page whose lines are level in the mean at an angle so much smaller was turned for where
 # they are steepest.
-TILTED = 3.0
+TILTED = 1.0
 
 
 @dataclass
