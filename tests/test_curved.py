@@ -75,6 +75,12 @@ def test_lines_of_flat_and_of_turned_pages_are_straight() -> None:
         assert found.parts and not any(part.line.bend for part in found.parts)
 
 
+def test_lines_far_from_a_bend_are_straight() -> None:
+    below = draw(lambda x, y: BENDS["spine"](80)(x, y) * np.clip((y - 700) / 300, 0, 1), FONT)
+    found = find_layout(below.image).parts
+    assert [bool(part.line.bend) for part in (*found[:3], *found[-3:])] == [False] * 3 + [True] * 3
+
+
 def test_a_wavy_page_is_level_in_the_mean() -> None:
     assert abs(find_page_skew(page("wave", 2.0).image)) < 3  # its lines run at up to 10 degrees
     assert abs(layout("wave", 3.0).skew) < 3

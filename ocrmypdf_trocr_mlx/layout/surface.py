@@ -7,7 +7,7 @@ its line does in the middle of the page.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -27,6 +27,8 @@ WALL, STRAY = 0.5, 0.12
 # would be moved by so many letter sizes.  Lines find together over less, each with a bend of its
 # own.
 LEAST, SHARE, STEEP, ALIKE, FLAT = 12, 0.08, 0.05, 0.25, 1.0
+# In letter sizes: a line of a bent page is straight where it is so nearly.
+STRAIGHT = 0.05
 
 
 @dataclass
@@ -109,7 +111,11 @@ class Surface:
             return line
         count = max(2, round(line.width / self.cell) + 1)
         x = np.linspace(line.left, line.right, count)
-        return line.along(x, self.bent(x, line.base(x)))
+        y = self.bent(x, line.base(x))
+        straight = replace(line, y_left=float(y[0]), y_right=float(y[-1]), bend=())
+        if np.abs(y - straight.base(x)).max() < STRAIGHT * line.size:
+            return straight
+        return line.along(x, y)
 
 
 def find_surface(segments: list[Segment], shape: tuple[int, int], size: float) -> Surface:
