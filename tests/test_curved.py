@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
+import cv2
 import numpy as np
 import pytest
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from ocrmypdf_trocr_mlx.bench.curved_pages import BENDS, PITCH, SIZE, CurvedPage, draw
+from ocrmypdf_trocr_mlx.bench.curved_pages import (
+    BENDS,
+    HEIGHT,
+    PITCH,
+    SIZE,
+    TEXT,
+    WIDTH,
+    CurvedPage,
+    draw,
+)
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout, find_page_skew
 from ocrmypdf_trocr_mlx.layout.baseline import find_bend
+from ocrmypdf_trocr_mlx.layout.lean import find_lean
 from ocrmypdf_trocr_mlx.layout.lines import TextLine
 from ocrmypdf_trocr_mlx.layout.segments import Segment
 from ocrmypdf_trocr_mlx.layout.surface import find_surface
@@ -83,7 +95,43 @@ def test_lines_far_from_a_bend_are_straight() -> None:
 
 def test_a_wavy_page_is_level_in_the_mean() -> None:
     assert abs(find_page_skew(page("wave", 2.0).image)) < 3  # its lines run at up to 10 degrees
-    assert abs(layout("wave", 3.0).skew) < 3
+    assert abs(layout("wave", 3.0).skew) < 0.5
+
+
+@pytest.mark.parametrize("angle", [-4.0, 2.0])
+def test_the_edges_of_a_bent_page_tell_how_it_lies(angle: float) -> None:
+    bent = page("spine", 2.0)
+    turned = Image.fromarray(bent.image).rotate(-angle, Image.Resampling.BICUBIC, fillcolor=255)
+    found = find_layout(np.asarray(turned))
+    assert found.skew == pytest.approx(angle, abs=0.5)
+    assert len(found.parts) == len(bent.texts)
+
+
+def test_columns_of_a_bent_page_are_read_one_after_the_other() -> None:
+    flat = Image.new("L", (WIDTH, HEIGHT), 255)
+    pen = ImageDraw.Draw(flat)
+    for column in range(2):
+        for row in range(30):
+            words = [TEXT.split()[(7 * row + 11 * column + i) % 150] for i in range(20)]
+            while FONT.getlength(" ".join(words)) > 620:
+                words.pop()
+            pen.text((150 + 680 * column, 120 + 40 * row), " ".join(words), font=FONT, fill=0)
+    x, y = np.meshgrid(np.arange(WIDTH, dtype=float), np.arange(HEIGHT, dtype=float))
+    source = (x.astype(np.float32), (y - BENDS["wave"](75)(x, y)).astype(np.float32))
+    image = cv2.remap(np.asarray(flat), *source, cv2.INTER_LINEAR, borderValue=255)
+    lines = [part.line for part in find_layout(image).parts]
+    assert [line.left > 700 for line in lines] == [False] * 30 + [True] * 30
+    for column in (lines[:30], lines[30:]):
+        assert all(a.middle < b.middle for a, b in itertools.pairwise(column))
+
+
+def test_edges_of_columns_lean() -> None:
+    y = np.arange(20) * 30.0
+    lines = [TextLine(100 + 0.05 * v, 400 + 23 * (v % 7), v, v, 10, 3, 14) for v in y]
+    assert find_lean(lines, 14.0) == pytest.approx(-np.degrees(np.arctan(0.05)), abs=0.1)
+    assert find_lean(lines[:5], 14.0) is None
+    strewn = [line.moved(float(x), 0) for line, x in zip(lines, 61 * (y % 11), strict=True)]
+    assert find_lean(strewn, 14.0) is None
 
 
 def test_letters_moved_as_if_the_page_were_flat_stand_level() -> None:

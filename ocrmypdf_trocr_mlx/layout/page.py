@@ -10,6 +10,7 @@ import numpy as np
 from .clutter import level_at, odd
 from .cut_out import LinePart, cut_out
 from .ink import Ink, find_ink
+from .lean import find_lean
 from .lines import TextLine, find_text_lines
 from .order import reading_order
 from .scale import Scale, find_scale, resize
@@ -20,9 +21,8 @@ from .surface import Surface, find_surface
 
 # Below this angle lines are as level as their own slopes; turning would only blur.
 LEVEL = 0.15
-# A bent page whose lines are level in the mean at an angle so much smaller was turned for where
-# they are steepest.
-TILTED = 1.0
+# A bent page is turned once more if its lines' mean or its columns' edges tell of more than this.
+TILTED = 0.3
 
 
 @dataclass
@@ -88,6 +88,21 @@ class Sight:
         rules = self.surface.flattened_mask(self.ink.rules)
         return find_text_lines(self.surface.flattened(self.segments), rules, self.sheet.size)
 
+    def turn(self) -> float:
+        """Degrees counter-clockwise by which a bent page should be turned once more, else 0.
+
+        Its skew was found where its lines are straight.  The edges of columns tell more; without
+        any, lines are level in the mean if that means to turn the page less.
+        """
+        if not self.surface.slopes.size:
+            return 0.0
+        lines = [self.surface.bent_line(line) for line in self.lines()]
+        lean = find_lean(lines, self.sheet.size)
+        if lean is not None:
+            return lean
+        tilt, skew = self.surface.tilt, self.sheet.skew
+        return tilt if abs(skew + tilt) < abs(skew) else 0.0
+
 
 def look(gray: np.ndarray) -> Sight | None:
     """See a page image, uint8 (H, W), of any resolution and polarity; None if it has no letters."""
@@ -99,9 +114,8 @@ def look(gray: np.ndarray) -> Sight | None:
         return None
     skew = find_skew(found.mask, found.mask_size)
     sight = _seen(_level(gray, found, skew))
-    mean = skew + sight.surface.tilt
-    if abs(mean) + TILTED < abs(skew):
-        sight = _seen(_level(gray, found, mean))
+    if abs(more := sight.turn()) > TILTED:
+        sight = _seen(_level(gray, found, skew + more))
     return sight
 
 
