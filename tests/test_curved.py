@@ -63,6 +63,11 @@ def test_a_bent_line_is_one_and_its_baseline_follows_it(way: str, lines: float) 
         assert abs(x[0] - points[0, 0]) < X_HEIGHT and abs(x[-1] - points[-1, 0]) < X_HEIGHT
 
 
+def test_lines_that_bend_sharply_are_whole() -> None:
+    sharp = draw(lambda x, y: -70 * np.clip((x - 1200) / 350, 0, 1.2) ** 2, FONT)  # 22 degrees
+    assert len(find_layout(sharp.image).parts) == len(sharp.texts)
+
+
 @pytest.mark.parametrize("way", BENDS)
 def test_crops_of_bent_lines_are_as_those_of_flat_ones(way: str) -> None:
     for flat, bent in zip(layout(way, 0.0).parts, layout(way, 1.5).parts, strict=True):
@@ -142,12 +147,14 @@ def test_letters_moved_as_if_the_page_were_flat_stand_level() -> None:
         box = np.column_stack((x, y - X_HEIGHT, x + 10, y))
         segments.append(Segment(box, 60 * 100.0))
     surface = find_surface(segments, truth.image.shape, X_HEIGHT)
-    for segment in surface.flattened(segments):
-        assert np.ptp(segment.chars[:, 3]) < 0.6 * X_HEIGHT
-        assert np.allclose(segment.chars[:, 3] - segment.chars[:, 1], X_HEIGHT)
+    for segment in segments:
+        flat = surface.flattened(segment.chars)
+        assert np.ptp(flat[:, 3]) < 0.6 * X_HEIGHT < np.ptp(segment.chars[:, 3])
+        assert np.allclose(flat[:, 3] - flat[:, 1], X_HEIGHT)
+        assert (flat[:, [0, 2]] == segment.chars[:, [0, 2]]).all()
     x, y = truth.baselines[3].T
     assert np.allclose(surface.bent(x, surface.flat(x, y)), y, atol=0.5)
-    assert find_surface([], truth.image.shape, X_HEIGHT).flattened(segments) is segments
+    assert find_surface([], truth.image.shape, X_HEIGHT).is_flat
 
 
 def test_what_lies_on_a_bent_page_is_moved_with_its_lines() -> None:

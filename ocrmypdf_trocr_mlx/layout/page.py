@@ -85,8 +85,11 @@ class Sight:
 
     def lines(self) -> list[TextLine]:
         """The text lines, as on the flat page, at working scale."""
-        rules = self.surface.flattened_mask(self.ink.rules)
-        return find_text_lines(self.surface.flattened(self.segments), rules, self.sheet.size)
+        size, surface = self.sheet.size, self.surface
+        if surface.is_flat:
+            return find_text_lines(self.segments, self.ink.rules, size)
+        segments = find_segments(self.ink.mask, size, surface.flattened)
+        return find_text_lines(segments, surface.flattened_mask(self.ink.rules), size)
 
     def turn(self) -> float:
         """Degrees counter-clockwise by which a bent page should be turned once more, else 0.
@@ -94,7 +97,7 @@ class Sight:
         Its skew was found where its lines are straight.  The edges of columns tell more; without
         any, lines are level in the mean if that means to turn the page less.
         """
-        if not self.surface.slopes.size:
+        if self.surface.is_flat:
             return 0.0
         lines = [self.surface.bent_line(line) for line in self.lines()]
         lean = find_lean(lines, self.sheet.size)

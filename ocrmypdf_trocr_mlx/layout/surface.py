@@ -35,8 +35,8 @@ STRAIGHT = 0.05
 class Surface:
     """The slopes of the lines of a page: float (rows, columns), dy/dx in cells of `cell` pixels.
 
-    No slopes at all: the page is flat, and everything stays as and where it is.  At x = `middle`
-    the heights of the flat page are those of the page itself.  `tilt`: degrees by which the page
+    No slopes at all: the page is flat.  At x = `middle` the heights of the flat page are those of
+    the page itself.  `tilt`: degrees by which the page
     must be turned, counter-clockwise, for its lines to be level in the mean.
     """
 
@@ -44,6 +44,10 @@ class Surface:
     cell: float = 1.0
     middle: float = 0.0
     tilt: float = 0.0
+
+    @property
+    def is_flat(self) -> bool:
+        return not self.slopes.size
 
     def flat(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """How high points of the page, x and y (N,), are on the flat one."""
@@ -74,23 +78,15 @@ class Surface:
             (1 - b) * self.slopes[i + 1, j] + b * self.slopes[i + 1, j + 1]
         )
 
-    def flattened(self, segments: list[Segment]) -> list[Segment]:
-        """Segments of the page on the flat page: letters moved, none turned."""
-        if not self.slopes.size or not segments:
-            return segments
-        chars = np.concatenate([s.chars for s in segments])
-        x = (chars[:, 0] + chars[:, 2]) / 2
-        moved = self.flat(x, chars[:, 3]) - chars[:, 3]
-        chars[:, 1] += moved
-        chars[:, 3] += moved
-        ends = np.cumsum([len(s.chars) for s in segments])[:-1]
-        parts = np.split(chars, ends)
-        return [Segment(p, s.area) for p, s in zip(parts, segments, strict=True)]
+    def flattened(self, boxes: np.ndarray) -> np.ndarray:
+        """Letters' boxes x0, y0, x1, y1, (N, 4 and more), on the flat page: moved, none turned."""
+        x, feet = (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]
+        moved = boxes.copy()
+        moved[:, [1, 3]] += (self.flat(x, feet) - feet)[:, None]
+        return moved
 
     def flattened_mask(self, mask: Mask) -> Mask:
         """A mask of the page, uint8 (H, W), as it is on the flat page."""
-        if not self.slopes.size:
-            return mask
         height, width = mask.shape
         x, y = np.arange(0.0, width, self.cell / 2), np.arange(0.0, height, self.cell / 2)
         xs, ys = (grid.ravel() for grid in np.meshgrid(x, y))
@@ -107,7 +103,7 @@ class Surface:
 
     def bent_line(self, line: TextLine) -> TextLine:
         """A line of the flat page on the page."""
-        if not self.slopes.size:
+        if self.is_flat:
             return line
         count = max(2, round(line.width / self.cell) + 1)
         x = np.linspace(line.left, line.right, count)
