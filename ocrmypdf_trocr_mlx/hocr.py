@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from html import escape
@@ -20,8 +21,9 @@ def to_element(
 ) -> OcrElement:
     """OCRmyPDF's tree: page > area > paragraph > line > word, in pixels of the image.
 
-    With `level_words`, a tilted line is given as many lines of one level word each.  For
-    poppler's pdftotext breaks words that are not level (half of them at 8 degrees, some at 1).
+    With `level_words`, a tilted or bent line is given as many lines of one level word each.  For
+    poppler's pdftotext breaks words that are not level (half of them at 8 degrees, some at 1),
+    and a line of the tree is straight: of a bent one it is the one from end to end.
     """
     return OcrElement(
         ocr_class=OcrClass.PAGE,
@@ -60,18 +62,19 @@ def _direction(quarters: int) -> tuple[int, int]:
 
 def _is_tilted(line: Line) -> bool:
     low, high = _TILTED
-    return low < abs(line.angle - _quarters(line) * math.pi / 2) < high
+    tilt = abs(line.angle - _quarters(line) * math.pi / 2)
+    return tilt < high and (tilt > low or len(line.baseline) > 2)
 
 
 def _level_words(line: Line) -> list[Line]:
     """A line for each word, its baseline level (or plumb) where it passes under the word."""
     ux, uy = _direction(_quarters(line))
-    (x0, y0), _ = line.baseline
-    cos, sin = math.cos(line.angle), math.sin(line.angle)
     lines = []
     for word in line.words:
         box = word.box
         cx, cy = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+        (x0, y0), angle = _under(line, cx, cy)
+        cos, sin = math.cos(angle), math.sin(angle)
         along = (cx - x0) * cos - (cy - y0) * sin
         x, y = x0 + along * cos, y0 - along * sin
         half = (box.width if uy == 0 else box.height) / 2
@@ -82,6 +85,16 @@ def _level_words(line: Line) -> list[Line]:
     return lines
 
 
+def _under(line: Line, x: float, y: float) -> tuple[tuple[float, float], float]:
+    """A point of the baseline and its angle under what stands at (x, y)."""
+    ux, uy = _direction(_quarters(line))
+    points = line.baseline
+    legs = list(itertools.pairwise(points))
+    passed = [leg for leg in legs if (x - leg[0][0]) * ux + (y - leg[0][1]) * uy >= 0]
+    (x0, y0), (x1, y1) = passed[-1] if passed else legs[0]
+    return (x0, y0), math.atan2(y0 - y1, x1 - x0)
+
+
 def _line(line: Line) -> OcrElement:
     """The line as OCRmyPDF's renderer needs it to find its place and its font size.
 
@@ -90,7 +103,7 @@ def _line(line: Line) -> OcrElement:
     about the left end of the baseline.  Quarter turns are another matter: `textangle` tells of
     them, and the box is the true one.
     """
-    (x0, y0), (x1, y1) = line.baseline
+    (x0, y0), *_, (x1, y1) = line.baseline
     quarters = _quarters(line)
     ux, uy = _direction(quarters)
     slope = math.tan(quarters * math.pi / 2 - line.angle)

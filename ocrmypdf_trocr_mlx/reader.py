@@ -12,6 +12,7 @@ from PIL import Image
 
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful, without_rules
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
+from ocrmypdf_trocr_mlx.layout.lines import TextLine
 from ocrmypdf_trocr_mlx.levels import percentiles
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
 from ocrmypdf_trocr_mlx.recut import cuts
@@ -188,10 +189,11 @@ def _word_box(part: LinePart, left: float, right: float, layout: PageLayout) -> 
     """The box of the ink of a word at columns [left, right) of the crop, on the page."""
     line, k = part.line, part.scale
     x0, x1 = line.left - part.margin + left / k, line.left - part.margin + right / k
-    slope = (line.y_right - line.y_left) / max(line.width, 1.0)
-    base = line.y_left + slope * ((x0 + x1) / 2 - line.left)
+    middle = (x0 + x1) / 2
+    feet = line.base(np.array([x0, middle, x1] if line.bend else [middle]))
     above, below = _ink_rows(part, int(left), int(np.ceil(right)))
-    corners = np.array([[x, y, 1.0] for x in (x0, x1) for y in (base - above, base + below)])
+    top, bottom = feet.min() - above, feet.max() + below
+    corners = np.array([[x, y, 1.0] for x in (x0, x1) for y in (top, bottom)])
     points = corners @ layout.to_page.T
     (px0, py0), (px1, py1) = points.min(0), points.max(0)
     return Box(float(px0), float(py0), float(px1), float(py1))
@@ -251,13 +253,14 @@ def _lines(row: Row, layout: PageLayout) -> list[Line]:
     return [_line([p.line for p, _ in g], [w for _, ws in g for w in ws], layout) for g in groups]
 
 
-def _line(parts: list, words: list[Word], layout: PageLayout) -> Line:
-    first, last = parts[0], parts[-1]
-    ends = np.array([[first.left, first.y_left, 1.0], [last.right, last.y_right, 1.0]])
-    (x0, y0), (x1, y1) = (ends @ layout.to_page.T).tolist()
+def _line(parts: list[TextLine], words: list[Word], layout: PageLayout) -> Line:
+    points = [point for part in parts for point in part.ends]
+    if not any(part.bend for part in parts):
+        points = [points[0], points[-1]]
+    on_page = np.array([[x, y, 1.0] for x, y in points]) @ layout.to_page.T
     return Line(
         words=words,
-        baseline=((x0, y0), (x1, y1)),
+        baseline=tuple((x, y) for x, y in on_page.tolist()),
         ascent=max(p.ascent for p in parts),
         descent=max(p.descent for p in parts),
     )

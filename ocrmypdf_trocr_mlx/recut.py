@@ -76,11 +76,13 @@ def _piece(part: LinePart, ink: np.ndarray, rows: slice, columns: slice) -> Line
     padded = np.pad(part.crop[rows, columns], paper, mode="edge")
     crop = padded[top : bottom + 2 * paper, left : right + 2 * paper]
     line, k = part.line, part.scale
-    slope = (line.y_right - line.y_left) / max(line.width, 1.0)
     x0, x1 = (line.left - part.margin + (columns.start + x) / k for x in (left, right))
     drop = (rows.start + bottom - part.baseline_row) / k
-    y0, y1 = (line.y_left + slope * (x - line.left) + drop for x in (x0, x1))
+    x = np.array([x0, *(x for x, _ in line.bend if x0 < x < x1), x1])
+    y = line.base(x) + drop
     height = float(bottom - top) / k
-    piece = TextLine(x0, x1, y0, y1, height, 0.0, min(line.size, height))
+    piece = TextLine(x0, x1, float(y[0]), float(y[-1]), height, 0.0, min(line.size, height))
+    if line.bend:
+        piece = piece.along(x, y)
     baseline_row = float(paper + bottom - top)
     return LinePart(piece, np.ascontiguousarray(crop), paper / k, k, baseline_row)

@@ -60,13 +60,14 @@ class Word:
 class Line:
     """A text line, its words from left to right as read.
 
-    `baseline` is the left and the right end of the straight line under the letters, in page
-    pixels; for sideways text it runs up or down the page.  `ascent` and `descent` are the
-    distances from it to the top and the bottom of the letters.
+    `baseline` is the line under the letters, in page pixels: its left and its right end, and of a
+    bent one, as on a page that does not lie flat, more points between them; for sideways text it
+    runs up or down the page.  `ascent` and `descent` are the distances from it to the top and the
+    bottom of the letters.
     """
 
     words: list[Word]
-    baseline: tuple[tuple[float, float], tuple[float, float]]
+    baseline: tuple[tuple[float, float], ...]
     ascent: float
     descent: float
 
@@ -80,8 +81,8 @@ class Line:
 
     @property
     def angle(self) -> float:
-        """Direction of reading in radians, counter-clockwise, 0 for upright text."""
-        (x0, y0), (x1, y1) = self.baseline
+        """Direction of reading, from end to end, in radians, counter-clockwise, 0 for upright."""
+        (x0, y0), *_, (x1, y1) = self.baseline
         return math.atan2(y0 - y1, x1 - x0)
 
 

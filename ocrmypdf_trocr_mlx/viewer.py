@@ -26,7 +26,7 @@ body { margin: 0; font: 14px/1.4 sans-serif; display: flex; height: 100vh; }
 svg { width: 100%; height: auto; display: block; }
 rect { fill: transparent; stroke-width: 1; vector-effect: non-scaling-stroke; }
 .block { stroke: #55f; pointer-events: none; }
-.line { stroke: #f0f; }
+.line { fill: none; stroke: #f0f; }
 .hidden { display: none; }
 rect:hover, rect.on { fill: rgba(255, 220, 0, .4); }
 span:hover, span.on { background: #fd0; }
@@ -75,10 +75,8 @@ def html(image: Image.Image, page: Page, title: str, stages: Mapping[str, str]) 
         shapes.append(_rect(block.box, "block", f"block {count}"))
         for paragraph in block.paragraphs:
             for line in paragraph.lines:
-                (x0, y0), (x1, y1) = line.baseline
-                shapes.append(
-                    f'<line class="line" x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}"/>'
-                )
+                points = " ".join(f"{x:.1f},{y:.1f}" for x, y in line.baseline)
+                shapes.append(f'<polyline class="line" points="{points}"/>')
                 words = []
                 for word in line.words:
                     colour = f"hsl({round(120 * word.confidence)} 100% 35%)"

@@ -242,14 +242,17 @@ def test_the_whole_table_comes_section_by_section(folder, monkeypatch):
     second = next(found)
     assert asked == 2 * ["blind", "trocr"]
     assert [row[:3] for row in second.rows] == [["two columns", name, "1"] for name in readers]
-    third, last = found
+    third = next(found)
+    assert asked == 3 * ["blind", "trocr"]
+    assert [row[:3] for row in third.rows] == [["0.5 lines", name, "1"] for name in readers]
+    fourth, last = found
     assert asked.count("turns") == 5
-    assert [row[:3] for row in third.rows] == [["letters", "trocr", "1"]]
+    assert [row[:3] for row in fourth.rows] == [["letters", "trocr", "1"]]
     assert [row[:3] for row in last.rows] == [["letters", "trocr", "1"]]
-    for section in (first, second, third, last):
+    for section in (first, second, third, fourth, last):
         assert all(len(row) == len(section.headers) for row in section.rows)
     keys = [section.key for section in whole.sections([folder], ["blind"], engines.Settings(), 1)]
-    assert keys == ["pages", "columns"]
+    assert keys == ["pages", "columns", "curved"]
 
 
 def test_the_command_prints_the_whole_table(folder, tmp_path):
@@ -259,10 +262,11 @@ def test_the_command_prints_the_whole_table(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("| letters ") == 3
     assert done.stdout.count("| two columns ") == 1
+    assert done.stdout.count("| 0.5 lines ") == 1
     assert "fCER %" in done.stdout and "worst °" in done.stdout and "s: median" in done.stdout
     figures = json.loads(file.read_text())
     assert {key: len(records) for key, records in figures.items()} == {
-        **{"pages": 1, "columns": 1},
+        **{"pages": 1, "columns": 1, "curved": 1},
         **{"turned": 1, "layout": 1},
     }
 

@@ -33,10 +33,14 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Item:
-    """A line or a word: its text, empty where nothing was read, and its box on the page."""
+    """A line or a word: its text, empty where nothing was read, and its box on the page.
+
+    `baseline`: points x, y from left to right, where the engine tells them of a line.
+    """
 
     text: str
     box: Box
+    baseline: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass
@@ -112,7 +116,7 @@ def _trocr_reader(settings: Settings) -> Engine:
         with Image.open(path) as image:
             lines = list(reader.read(image).lines)
         return Found(
-            [Item(line.text, line.box) for line in lines],
+            [Item(line.text, line.box, line.baseline) for line in lines],
             [Item(word.text, word.box) for line in lines for word in line.words],
         )
 
@@ -125,8 +129,7 @@ def _trocr_finder(settings: Settings) -> Engine:
 
     def box(part: LinePart, layout: PageLayout) -> Box:
         line = part.line
-        ends = ((line.left, line.y_left), (line.right, line.y_right))
-        corners = [(x, y + dy, 1.0) for x, y in ends for dy in (-line.ascent, line.descent)]
+        corners = [(x, y + dy, 1.0) for x, y in line.ends for dy in (-line.ascent, line.descent)]
         return _around(np.array(corners) @ layout.to_page.T)
 
     def find(path: Path) -> Found:

@@ -131,6 +131,24 @@ def columns(
     _report([*READING, *FINDING], results.reading_rows(), results.to_json(), json_file)
 
 
+@app.command(epilog="Example:  trocr-mlx score curved --pages 3 --engine trocr")
+def curved(
+    count: Annotated[int, typer.Option("--pages", min=1, metavar="N", help="Pages.")] = 9,
+    engines: Engines = None,
+    model: Model = None,
+    device: Device = "auto",
+    language: Language = "eng",
+    json_file: Json = None,
+) -> None:
+    """Read rendered pages whose lines are bent by 0.5, 1.5 and 3 line heights."""
+    from . import curved as bench
+    from .engines import READERS, open_engines
+
+    opened = open_engines(READERS, engines or [], _settings(model, device, language))
+    results = bench.run(opened, count)
+    _report(bench.HEADERS, bench.rows(results), bench.to_json(results), json_file)
+
+
 @app.command(epilog="Example:  trocr-mlx score lines lines.tar pages --limit 100")
 def lines(
     sources: Annotated[
@@ -235,7 +253,7 @@ def whole(
     language: Language = "eng",
     json_file: Json = None,
 ) -> None:
-    """Print all about layout and reading: what pages, columns and turned tell, the layout's time.
+    """Print all about layout and reading: pages, columns, curved, turned, and the layout's time.
 
     Each section is printed, and written to the JSON file, when it is done.
     """

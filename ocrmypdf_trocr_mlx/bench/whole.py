@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import columns, layout_time, pages, turned
+from . import columns, curved, layout_time, pages, turned
 from .engines import READERS, Settings, open_engines
 
 _COLUMN_PAGES = 9
+_CURVED_PAGES = 9
 _TURNS = 5
 
 
@@ -28,7 +29,7 @@ class Section:
 def sections(
     folders: list[Path], names: list[str], settings: Settings, limit: int | None
 ) -> Iterator[Section]:
-    """Each section when it is done: pages, two columns, turned pages, the layout's time.
+    """Each section when it is done: pages, two columns, bent pages, turned ones, layout's time.
 
     `limit` holds for every section.  Engines that cannot tell how a page lies, and layouts that
     are not this package's, are left out of the last two.
@@ -40,6 +41,9 @@ def sections(
     read = columns.run(readers, min(limit or _COLUMN_PAGES, _COLUMN_PAGES))
     title = "Rendered pages in two columns: CER tells whether the order is right"
     yield Section("columns", title, headers, read.reading_rows(), read.to_json())
+    bent = curved.run(readers, min(limit or _CURVED_PAGES, _CURVED_PAGES))
+    title = "Rendered pages whose lines are bent, by what they rise or fall; baselines in x-heights"
+    yield Section("curved", title, curved.HEADERS, curved.rows(bent), curved.to_json(bent))
     if able := [name for name in readers if name in turned.TURNERS]:
         turners = open_engines(turned.TURNERS, able, settings)
         found = turned.run(folders, turners, limit, _TURNS)

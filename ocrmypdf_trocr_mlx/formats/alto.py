@@ -20,7 +20,7 @@ NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 def write(sheets: Iterable[Sheet]) -> Iterator[str]:
     """One document with a Page for each sheet, its blocks in reading order, in pixels."""
     sheets = list(sheets)
-    # 4.2 is the first version whose baselines have two ends.
+    # 4.2 is the first version whose baselines have several points.
     root = Element("alto", {"xmlns": NAMESPACE, "SCHEMAVERSION": "4.2"})
     description = SubElement(root, "Description")
     SubElement(description, "MeasurementUnit").text = "pixel"

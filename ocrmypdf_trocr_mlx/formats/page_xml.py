@@ -89,13 +89,9 @@ def _corners(box: Box) -> tuple[Point, ...]:
 
 
 def _outline(line: Line) -> tuple[Point, ...]:
-    """The rectangle along the baseline, from the top to the bottom of the letters."""
+    """The strip along the baseline, from the top to the bottom of the letters."""
     up_x, up_y = -math.sin(line.angle), -math.cos(line.angle)
-    (x0, y0), (x1, y1) = line.baseline
     a, d = line.ascent, line.descent
-    return (
-        (x0 + a * up_x, y0 + a * up_y),
-        (x1 + a * up_x, y1 + a * up_y),
-        (x1 - d * up_x, y1 - d * up_y),
-        (x0 - d * up_x, y0 - d * up_y),
-    )
+    above = [(x + a * up_x, y + a * up_y) for x, y in line.baseline]
+    below = [(x - d * up_x, y - d * up_y) for x, y in reversed(line.baseline)]
+    return (*above, *below)

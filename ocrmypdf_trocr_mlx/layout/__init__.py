@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .page import LinePart, PageLayout, find_layout, find_page_skew
+from .cut_out import LinePart
+from .page import PageLayout, find_layout, find_page_skew
 
 __all__ = ["LinePart", "PageLayout", "find_layout", "find_page_skew"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .baseline import Knots, find_bend
 from .clutter import Mask
 from .segments import Segment, quantile
 from .strays import without_strays
@@ -18,6 +19,7 @@ GUTTER_ROWS = 4
 # So many where the gaps are no wider than their lines' spaces, as between tight columns; in
 # typescript spaces stand above each other on fewer.
 TIGHT_ROWS = 8
+LONE = 2.5  # in letter sizes: what is wider is no lone letter, nor two that touch
 
 
 @dataclass
@@ -26,7 +28,8 @@ class TextLine:
 
     `left`, `right`: ends of the ink.  `y_left`, `y_right`: height of the baseline there.
     `ascent`, `descent`: how far the ink goes above and below the baseline.  `size`: median
-    height of the letters.  All in pixels.
+    height of the letters.  `bend`: where the baseline is not straight, its points (x, y) from the
+    left end to the right one; else empty.  All in pixels.
     """
 
     left: float
@@ -36,14 +39,20 @@ class TextLine:
     ascent: float
     descent: float
     size: float
+    bend: Knots = ()
+
+    @property
+    def ends(self) -> Knots:
+        """The points of the baseline, two where it is straight."""
+        return self.bend or ((self.left, self.y_left), (self.right, self.y_right))
 
     @property
     def top(self) -> float:
-        return min(self.y_left, self.y_right) - self.ascent
+        return min(y for _, y in self.ends) - self.ascent
 
     @property
     def bottom(self) -> float:
-        return max(self.y_left, self.y_right) + self.descent
+        return max(y for _, y in self.ends) + self.descent
 
     @property
     def width(self) -> float:
@@ -51,11 +60,46 @@ class TextLine:
 
     @property
     def middle(self) -> float:
+        """Height of the middle of the letters without ascenders, in the mean."""
+        if self.bend:
+            return float(np.mean([y for _, y in self.bend])) - 0.4 * self.size
         return (self.y_left + self.y_right) / 2 - 0.4 * self.size
+
+    @property
+    def slope(self) -> float:
+        """dy/dx from the left end to the right one."""
+        return (self.y_right - self.y_left) / max(self.width, 1.0)
+
+    def base(self, x: np.ndarray) -> np.ndarray:
+        """Height of the baseline at x (N,); beyond its ends it goes on as it ends."""
+        if not self.bend:
+            return self.y_left + self.slope * (x - self.left)
+        (x0, y0), (x1, y1), *_ = self.bend
+        *_, (x2, y2), (x3, y3) = self.bend
+        y = np.interp(x, *np.transpose(self.bend))
+        before, after = np.minimum(x - x0, 0), np.maximum(x - x3, 0)
+        return y + before * (y1 - y0) / (x1 - x0) + after * (y3 - y2) / (x3 - x2)
 
     def scaled(self, k: float) -> TextLine:
         """The same line on the page enlarged by `k`."""
-        return TextLine(*(k * v for v in vars(self).values()))
+        numbers = {name: k * v for name, v in vars(self).items() if name != "bend"}
+        return TextLine(**numbers, bend=tuple((k * x, k * y) for x, y in self.bend))
+
+    def along(self, x: np.ndarray, y: np.ndarray) -> TextLine:
+        """The same line with the baseline (x, y), (N,) each, from its left end to its right."""
+        bend = tuple(zip(x.tolist(), y.tolist(), strict=True))
+        return replace(self, y_left=bend[0][1], y_right=bend[-1][1], bend=bend)
+
+    def moved(self, dx: float, dy: float) -> TextLine:
+        """The same line further right and down."""
+        return replace(
+            self,
+            left=self.left + dx,
+            right=self.right + dx,
+            y_left=self.y_left + dy,
+            y_right=self.y_right + dy,
+            bend=tuple((x + dx, y + dy) for x, y in self.bend),
+        )
 
 
 def find_text_lines(segments: list[Segment], rules: Mask, size: float) -> list[TextLine]:
@@ -239,18 +283,35 @@ def measure(part: Segment) -> TextLine:
     # The upper of two middle feet: the other may hang below the baseline.
     base = float(np.sort(rest)[(len(rest) - 1) // 2])
     base = quantile(rest[np.abs(rest - base) < 0.3 * size])
-    mid = (part.chars[:, 0] + part.chars[:, 2]) / 2
-    ascent = float(np.max(base + slope * mid - part.chars[:, 1]))
-    descent = float(np.max(part.chars[:, 3] - base - slope * mid))
-    return TextLine(
+    line = TextLine(
         left=float(part.left),
         right=float(part.right),
         y_left=base + slope * float(part.left),
         y_right=base + slope * float(part.right),
-        ascent=min(max(ascent, size), 2.6 * size),
-        descent=min(max(descent, 0.0), 1.0 * size),
+        ascent=0.0,
+        descent=0.0,
         size=size,
     )
+    mid = (part.chars[:, 0] + part.chars[:, 2]) / 2
+    foot = base + slope * mid
+    # Underlined letters are one piece and stand lower.
+    lone = letters[:, 2] - letters[:, 0] < LONE * size
+    heads = letters[lone, 1] - base - slope * x[lone]
+    if bend := find_bend(x[lone], rest[lone] - base, heads, size):
+        line = _bent(line, bend)
+        foot = line.base(mid)
+    ascent = float(np.max(foot - part.chars[:, 1]))
+    descent = float(np.max(part.chars[:, 3] - foot))
+    line.ascent = min(max(ascent, size), 2.6 * size)
+    line.descent = min(max(descent, 0.0), 1.0 * size)
+    return line
+
+
+def _bent(line: TextLine, bend: Knots) -> TextLine:
+    """A straight line with offsets (x, dy) from it, which are those of the line's letters."""
+    x, off = np.transpose(bend)
+    x[0], x[-1] = line.left, line.right
+    return line.along(x, line.base(x) + off)
 
 
 def _slope(x: np.ndarray, y: np.ndarray, size: float) -> float:

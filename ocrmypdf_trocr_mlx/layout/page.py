@@ -8,32 +8,21 @@ import cv2
 import numpy as np
 
 from .clutter import level_at, odd
+from .cut_out import LinePart, cut_out
 from .ink import Ink, find_ink
+from .lean import find_lean
 from .lines import TextLine, find_text_lines
 from .order import reading_order
-from .scale import find_scale, resize
-from .segments import find_segments
+from .scale import Scale, find_scale, resize
+from .segments import Segment, find_segments
 from .sideways import find_sideways
 from .skew import find_skew
+from .surface import Surface, find_surface
 
 # Below this angle lines are as level as their own slopes; turning would only blur.
 LEVEL = 0.15
-
-
-@dataclass
-class LinePart:
-    """A text line (or its part in one cell) with the picture of it to be read.
-
-    `line`: geometry on the upright page, in pixels of the page image.  `crop`: uint8 (h, w),
-    dark on light, its columns running along the baseline from `line.left - margin`, at
-    `1 / scale` page pixels a column; the baseline is at `baseline_row`.
-    """
-
-    line: TextLine
-    crop: np.ndarray
-    margin: float
-    scale: float
-    baseline_row: float
+# A bent page is turned once more if its lines' mean or its columns' edges tell of more than this.
+TILTED = 0.3
 
 
 @dataclass
@@ -83,8 +72,43 @@ class Sheet:
         return find_ink(resize(self.gray, self.scale), self.size, max(1.0, self.scale))
 
 
-def level_sheet(gray: np.ndarray) -> Sheet | None:
-    """The page image, uint8 (H, W), of any polarity, made upright; None where it has no letters."""
+@dataclass
+class Sight:
+    """What is seen on a page before its lines are: the upright sheet, at working scale its ink and
+    the runs of letters, and how they run.
+    """
+
+    sheet: Sheet
+    ink: Ink
+    segments: list[Segment]
+    surface: Surface
+
+    def lines(self) -> list[TextLine]:
+        """The text lines, as on the flat page, at working scale."""
+        size, surface = self.sheet.size, self.surface
+        if surface.is_flat:
+            return find_text_lines(self.segments, self.ink.rules, size)
+        segments = find_segments(self.ink.mask, size, surface.flattened)
+        return find_text_lines(segments, surface.flattened_mask(self.ink.rules), size)
+
+    def turn(self) -> float:
+        """Degrees counter-clockwise by which a bent page should be turned once more, else 0.
+
+        Its skew was found where its lines are straight.  The edges of columns tell more; without
+        any, lines are level in the mean if that means to turn the page less.
+        """
+        if self.surface.is_flat:
+            return 0.0
+        lines = [self.surface.bent_line(line) for line in self.lines()]
+        lean = find_lean(lines, self.sheet.size)
+        if lean is not None:
+            return lean
+        tilt, skew = self.surface.tilt, self.sheet.skew
+        return tilt if abs(skew + tilt) < abs(skew) else 0.0
+
+
+def look(gray: np.ndarray) -> Sight | None:
+    """See a page image, uint8 (H, W), of any resolution and polarity; None if it has no letters."""
     if min(gray.shape) < 8:
         return None
     gray = _dark_on_light(np.ascontiguousarray(gray))
@@ -92,6 +116,20 @@ def level_sheet(gray: np.ndarray) -> Sheet | None:
     if found.size == 0:
         return None
     skew = find_skew(found.mask, found.mask_size)
+    sight = _seen(_level(gray, found, skew))
+    if abs(more := sight.turn()) > TILTED:
+        sight = _seen(_level(gray, found, skew + more))
+    return sight
+
+
+def _seen(sheet: Sheet) -> Sight:
+    ink = sheet.ink()
+    segments = find_segments(ink.mask, sheet.size)
+    return Sight(sheet, ink, segments, find_surface(segments, ink.mask.shape, sheet.size))
+
+
+def _level(gray: np.ndarray, found: Scale, skew: float) -> Sheet:
+    """The page image, dark on light, turned by `skew` degrees counter-clockwise."""
     if abs(skew) <= LEVEL:
         return Sheet(gray, found.scale, found.size, 0.0, np.eye(2, 3))
     turned, turn = _turned(gray, skew)
@@ -104,21 +142,24 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
     Crops are as large as the page gives, but no higher than twice `crop_height`, what the
     recogniser will reduce them to.
     """
-    sheet = level_sheet(gray)
-    if sheet is None:
+    sight = look(gray)
+    if sight is None:
         return PageLayout()
+    sheet, ink, surface = sight.sheet, sight.ink, sight.surface
     gray, scale, size, skew = sheet.gray, sheet.scale, sheet.size, sheet.skew
-    ink = sheet.ink()
-    lines = find_text_lines(find_segments(ink.mask, size), ink.rules, size)
+    # Where the page is bent, its lines are found and ordered as on the flat page.
+    lines = sight.lines()
 
     def cut(row: list[TextLine]) -> list[LinePart]:
-        return [_cut_out(gray, ink.dark, t, scale, crop_height) for t in row]
+        bent = map(surface.bent_line, row)
+        return [cut_out(gray, ink.dark, t, scale, crop_height) for t in bent]
 
     blocks = [
         [[cut(row) for row in paragraph] for paragraph in block] for block in reading_order(lines)
     ]
     layout = PageLayout(blocks, size / scale, skew, cv2.invertAffineTransform(sheet.turn))
-    up, down = find_sideways(ink.mask, ink.rules, lines, size)
+    upright = list(map(surface.bent_line, lines))
+    up, down = find_sideways(ink.mask, ink.rules, upright, size)
     height, width = gray.shape
     for turned, rotation, back in (
         (up, cv2.ROTATE_90_CLOCKWISE, [[0, 1, 0], [-1, 0, height], [0, 0, 1]]),
@@ -126,7 +167,7 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
     ):
         if turned:
             image, dark = cv2.rotate(gray, rotation), cv2.rotate(ink.dark, rotation)
-            cuts = [_cut_out(image, dark, line, scale, crop_height) for line in turned]
+            cuts = [cut_out(image, dark, line, scale, crop_height) for line in turned]
             to_page = layout.to_page @ np.array(back, float)
             layout.sideways.append(PageLayout([[[[c]] for c in cuts]], size / scale, skew, to_page))
     return layout
@@ -163,56 +204,3 @@ def _turned(image: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
     paper = int(np.percentile(image[:: max(1, h // 500), :: max(1, w // 500)], 80))
     turned = cv2.warpAffine(image, matrix, (w, h), flags=cv2.INTER_LINEAR, borderValue=paper)
     return turned, matrix
-
-
-def _cut_out(
-    gray: np.ndarray, dark: np.ndarray, small: TextLine, scale: float, height: int
-) -> LinePart:
-    """The crop of a line found at working scale, from the full page along its baseline."""
-    line = small.scaled(1 / scale)
-    extent = line.ascent + line.descent
-    pad = max(2.0, 0.13 * extent)
-    # A line without descenders still stands on some paper.
-    top, bottom = line.ascent + pad, max(line.descent, 0.12 * line.ascent) + pad
-    margin = max(2.0, 0.16 * extent)
-    k = min(1.0, 2 * height / (top + bottom))
-    w = max(4, round((line.width + 2 * margin) * k))
-    h = max(4, round((top + bottom) * k))
-    slope = (line.y_right - line.y_left) / max(line.width, 1.0)
-    x0, y0 = line.left - margin, line.y_left - slope * margin - top
-    matrix = np.array([[1 / k, 0, x0], [slope / k, 1 / k, y0]])
-    if k > 0.5 and abs(slope) * line.width < 0.1 * extent and k == 1.0:
-        crop = _window(gray, round(x0), round((y0 + line.y_right - line.ascent - pad) / 2), w, h)
-    else:
-        crop = _warped(gray, matrix, w, h, k)
-    mid = dark[min(int(small.middle), dark.shape[0] - 1), int(small.left) : int(small.right) + 1]
-    if len(mid) and mid.mean() > 128:
-        crop = 255 - crop
-    return LinePart(line, crop, margin, k, top * k)
-
-
-def _window(gray: np.ndarray, x: int, y: int, w: int, h: int) -> np.ndarray:
-    """A window of the page; what lies outside the page repeats its edge."""
-    height, width = gray.shape
-    x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + w), min(height, y + h)
-    if x0 >= x1 or y0 >= y1:
-        return np.full((h, w), 255, np.uint8)
-    inner = gray[y0:y1, x0:x1]
-    if inner.shape == (h, w):
-        return inner.copy()
-    sides = (y0 - y, y + h - y1, x0 - x, x + w - x1)
-    return cv2.copyMakeBorder(inner, *sides, cv2.BORDER_REPLICATE)
-
-
-def _warped(gray: np.ndarray, matrix: np.ndarray, w: int, h: int, k: float) -> np.ndarray:
-    """The page seen through `matrix` (crop to page), reduced without aliasing."""
-    corners = matrix @ np.array([[0, w, 0, w], [0, 0, h, h], [1, 1, 1, 1]], float)
-    (x0, y0), (x1, y1) = np.floor(corners.min(1)).astype(int), np.ceil(corners.max(1)).astype(int)
-    window = _window(gray, x0, y0, x1 - x0 + 1, y1 - y0 + 1)
-    local = matrix.copy()
-    local[:, 2] -= (x0, y0)
-    if k < 0.8:
-        window = resize(window, k)
-        local = local * k
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(window, local, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE)

@@ -7,6 +7,7 @@ height, each line becomes blobs of its own even where letters of two lines touch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -62,15 +63,20 @@ class Segment:
         return quantile(near[:, 1]), quantile(near[:, 3])
 
 
-def find_segments(mask: Mask, size: float) -> list[Segment]:
-    """All segments of an ink mask whose letters are mostly about `size` pixels high."""
+def find_segments(
+    mask: Mask, size: float, flattened: Callable[[np.ndarray], np.ndarray] = lambda boxes: boxes
+) -> list[Segment]:
+    """All segments of an ink mask whose letters are mostly about `size` pixels high.
+
+    `flattened`: moves boxes, (N, 4 and more), to where they are on a flat page, if it is not.
+    """
     labels, stats = components(mask)
     level = _levels(stats, size)
     segments: list[Segment] = []
     for k in range(LEVELS):
         members = level == k
         if members.any():
-            segments += _segments_of(labels, stats, members, size, k)
+            segments += _segments_of(labels, stats, members, size, k, flattened)
     return segments
 
 
@@ -101,7 +107,12 @@ def _levels(stats: np.ndarray, size: float) -> np.ndarray:
 
 
 def _segments_of(
-    labels: np.ndarray, stats: np.ndarray, members: np.ndarray, size: float, level: int
+    labels: np.ndarray,
+    stats: np.ndarray,
+    members: np.ndarray,
+    size: float,
+    level: int,
+    flattened: Callable[[np.ndarray], np.ndarray],
 ) -> list[Segment]:
     """Segments among the components of one size class, the `members` (n,)."""
     x0, y0 = stats[members, :2].min(0)
@@ -128,7 +139,7 @@ def _segments_of(
     pieces[:, [0, 2]] += x0
     pieces[:, [1, 3]] += y0
     order = np.argsort(pieces[:, 5], kind="stable")
-    pieces = pieces[order]
+    pieces = flattened(pieces[order])
     starts = np.flatnonzero(np.diff(pieces[:, 5], prepend=-1))
     groups = [row for p in np.split(pieces, starts[1:]) for row in _rows(p, size * 2**level)]
     return [Segment(p[:, :4], float(p[:, 4].sum())) for p in groups]

@@ -48,7 +48,7 @@ def find_sideways(
             segments = find_segments(cv2.rotate(ink, turn), size)
             for line in find_text_lines(segments, cv2.rotate(ruled, turn), size):
                 if line.width > 0.5 * (y1 - y0):
-                    found.append(_moved(line, dx, dy))
+                    found.append(line.moved(dx, dy))
     return up, down
 
 
@@ -102,15 +102,3 @@ def _bounds(letters: np.ndarray) -> Box:
     x0, y0 = letters[:, :2].min(0)
     x1, y1 = (letters[:, :2] + letters[:, 2:4]).max(0)
     return int(x0), int(y0), int(x1), int(y1)
-
-
-def _moved(line: TextLine, dx: float, dy: float) -> TextLine:
-    return TextLine(
-        line.left + dx,
-        line.right + dx,
-        line.y_left + dy,
-        line.y_right + dy,
-        line.ascent,
-        line.descent,
-        line.size,
-    )

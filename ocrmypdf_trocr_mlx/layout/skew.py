@@ -9,6 +9,9 @@ LIMIT = 15.0  # degrees
 FINE_WIDTH = 900  # pixels
 # An angle's score stands out if it is so many times the usual; CLEAR, with one point of SPARSE.
 FAINT, CLEAR, SPARSE = 1.08, 1.4, 4
+# Lines that wave run level at more than one angle: at such as are so many degrees apart, and stand
+# out by such a share of what the best does, and that by so much.
+APART, RIVAL, SURE = 4.0, 0.6, 0.25
 
 
 def find_skew(mask: np.ndarray, size: float) -> float:
@@ -16,7 +19,7 @@ def find_skew(mask: np.ndarray, size: float) -> float:
 
     The right angle makes the rows' ink sums most uneven.  Searched coarsely, then finely, on
     the mask reduced to letters of about 5 pixels, but not so far that a fine angle moves nothing;
-    0 where no angle stands out.
+    0 where no angle stands out, and the mean of several far apart that do.
     """
     if size <= 0:
         return 0.0
@@ -42,6 +45,11 @@ def find_skew(mask: np.ndarray, size: float) -> float:
     else:
         return 0.0
     best = float(angles[scores.argmax()])
+    above = scores / np.median(scores) - 1
+    rivals = above[np.abs(angles - best) >= APART].max() > RIVAL * above.max()
+    if rivals and above.max() > SURE:
+        high = above > above.max() / 2
+        return float(np.average(angles[high], weights=above[high]))
     for step in (0.1, 0.02):
         angles = best + step * np.arange(-6, 7)
         scores = np.array([_evenness(x, y, a) for a in angles])

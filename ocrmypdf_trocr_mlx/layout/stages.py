@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .lines import TextLine, find_text_lines
-from .page import level_sheet
-from .segments import Segment, find_segments
+from .lines import TextLine
+from .page import look
+from .segments import Segment
 
 _PALE = 0.5
 # Blue, green, red.
@@ -27,20 +27,18 @@ def draw_stages(gray: np.ndarray) -> dict[str, np.ndarray]:
     "lines": the upright page, pale, with the boxes and baselines of its lines, before any is read.
     Both at the layout's working scale; empty where the page has no letters.
     """
-    sheet = level_sheet(gray)
-    if sheet is None:
+    sight = look(gray)
+    if sight is None:
         return {}
-    ink = sheet.ink()
-    segments = find_segments(ink.mask, sheet.size)
-    lines = find_text_lines(segments, ink.rules, sheet.size)
+    ink = sight.ink
     colours = np.full((*ink.mask.shape, 3), 255, np.uint8)
     colours[ink.dark > 0] = _FILL
     colours[ink.rules > 0] = _RULE
     colours[ink.mask > 0] = 0
-    _draw_segments(colours, segments)
-    small = cv2.resize(sheet.gray, ink.mask.shape[::-1], interpolation=cv2.INTER_AREA)
+    _draw_segments(colours, sight.segments)
+    small = cv2.resize(sight.sheet.gray, ink.mask.shape[::-1], interpolation=cv2.INTER_AREA)
     page = cv2.cvtColor(cv2.addWeighted(small, _PALE, small, 0, 255 * _PALE), cv2.COLOR_GRAY2BGR)
-    _draw_lines(page, lines)
+    _draw_lines(page, list(map(sight.surface.bent_line, sight.lines())))
     return {"ink": colours, "lines": page}
 
 
@@ -54,5 +52,4 @@ def _draw_lines(picture: np.ndarray, lines: list[TextLine]) -> None:
     for t in lines:
         corners = (int(t.left), int(t.top)), (int(t.right), int(t.bottom))
         cv2.rectangle(picture, *corners, _LINE, 1)
-        ends = (int(t.left), int(t.y_left)), (int(t.right), int(t.y_right))
-        cv2.line(picture, *ends, _BASE, 1)
+        cv2.polylines(picture, [np.array(t.ends).astype(np.int32)], False, _BASE, 1)
