@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 import cv2
@@ -18,6 +18,7 @@ from ocrmypdf_trocr_mlx.recut import cuts
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 from ocrmypdf_trocr_mlx.sideways import covered, with_sideways
 from ocrmypdf_trocr_mlx.spaced import together
+from ocrmypdf_trocr_mlx.upside_down import find_upside_down, half_turned
 
 log = logging.getLogger(__name__)
 
@@ -51,23 +52,32 @@ class PageReader:
         sides = [(turned, part) for turned in layout.sideways for part in turned.parts]
         crops = [part.crop for part in (*upright, *(part for _, part in sides))]
         readings = _results([self._recognizer.submit(crop) for crop in crops])
-        found = {
-            id(part): self._words(part, reading, layout)
-            for part, reading in zip(upright, readings, strict=False)
-        }
+        as_read = {id(part): reading for part, reading in zip(upright, readings, strict=False)}
+        found = {id(part): self._words(part, as_read[id(part)], layout) for part in upright}
         sideways = [
             _line([part.line], words, turned)
             for (turned, part), reading in zip(sides, readings, strict=True)
             if (words := self._words(part, reading, turned))
         ]
-        again = self._again([part for part in upright if not found[id(part)]], layout)
-        read = [word.box for words in found.values() for word in words]
+        heads = find_upside_down(layout, as_read, self._read)
+        found |= {key: [] for key in heads}
+        left = [part for part in upright if not found[id(part)] and id(part) not in heads]
+        again = self._again(left, layout)
+        on_heads = [words for _, words in heads.values()]
+        read = [word.box for words in (*found.values(), *on_heads) for word in words]
         again = {key: _without_copies(rows, read) for key, rows in again.items()}
         blocks = _blocks(
             layout, {id(part): [[(part, found[id(part)])]] for part in upright} | again
         )
+        turned = half_turned(layout, [part for part, _ in heads.values()])
+        blocks += _blocks(turned, {id(part): [[(part, words)]] for part, words in heads.values()})
         height, width = gray.shape
         return Page(width, height, with_sideways(blocks, sideways))
+
+    def _read(self, parts: Sequence[LinePart], layout: PageLayout) -> list[list[Word]]:
+        """The words of parts of a layout; none of a part that is not to be trusted."""
+        readings = _results([self._recognizer.submit(part.crop) for part in parts])
+        return [self._words(p, reading, layout) for p, reading in zip(parts, readings, strict=True)]
 
     def _again(self, parts: list[LinePart], layout: PageLayout) -> dict[int, list[Row]]:
         """Rows of what is read surely of other cuts of parts that were not, by their ids."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ocrmypdf_trocr_mlx.hyphens import flowing
 
@@ -173,7 +173,17 @@ class Page:
         return f'<img alt="{escape(self.text)}" src="data:image/png;base64,{data}">'
 
 
-def mean_confidence(words: list[Word]) -> float | None:
+class _Read(Protocol):
+    """A word of a page or of a line."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def confidence(self) -> float: ...
+
+
+def mean_confidence(words: Sequence[_Read]) -> float | None:
     """Confidence of a text: its words', each as often as it has characters; None of nothing."""
     length = sum(len(word.text) for word in words)
     return sum(word.confidence * len(word.text) for word in words) / length if length else None
