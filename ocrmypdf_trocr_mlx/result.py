@@ -1,4 +1,4 @@
-"""What reading a page gives: Page > Block > Paragraph > Line > Word.
+"""What reading a page gives: Page > Block > Paragraph > Line > Word, > Character if asked for.
 
 All coordinates are pixels of the image that was read, origin at the top left, y downwards.
 """
@@ -48,12 +48,25 @@ def union(boxes: list[Box]) -> Box:
 
 
 @dataclass
-class Word:
-    """One word: its text, the box of its ink, and the model's confidence, 0 to 1."""
+class Character:
+    """One character of a word: its text, the box of its ink, and the confidence, 0 to 1."""
 
     text: str
     box: Box
     confidence: float
+
+
+@dataclass
+class Word:
+    """One word: its text, the box of its ink, and the model's confidence, 0 to 1.
+
+    `characters` are those of the text, in order, where they were asked for.
+    """
+
+    text: str
+    box: Box
+    confidence: float
+    characters: tuple[Character, ...] = ()
 
 
 @dataclass
@@ -141,7 +154,7 @@ class Page:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists, ready for json."""
-        blocks = [asdict(block) for block in self.blocks]
+        blocks = [asdict(block, dict_factory=_without_characters) for block in self.blocks]
         return {"width": self.width, "height": self.height, "blocks": blocks}
 
     def to_hocr(self, dpi: float = 300.0) -> str:
@@ -171,6 +184,11 @@ class Page:
         overlay.draw(self.image, self).save(png, "PNG")
         data = base64.b64encode(png.getvalue()).decode("ascii")
         return f'<img alt="{escape(self.text)}" src="data:image/png;base64,{data}">'
+
+
+def _without_characters(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a dataclass; a word's characters only where there are any."""
+    return {name: value for name, value in items if name != "characters" or value}
 
 
 class _Read(Protocol):
