@@ -57,14 +57,18 @@ def without_rules(reading: Reading) -> Reading:
 
 
 def _without_underscores(word: ReadWord) -> ReadWord:
-    """Characters are taken to be of one width: where each ends is not known here."""
+    """Characters are taken to be of one width where it is not known where each ends."""
     text = word.text.strip("_")
     if text == word.text:
         return word
-    width = (word.right - word.left) / len(word.text)
-    left = len(word.text) - len(word.text.lstrip("_"))
-    right = word.left + width * (left + len(text))
-    return dataclasses.replace(word, text=text, left=word.left + width * left, right=right)
+    start = len(word.text) - len(word.text.lstrip("_"))
+    end = start + len(text)
+    if text and word.characters:
+        left, right = word.characters[start].left, word.characters[end - 1].right
+    else:
+        width = (word.right - word.left) / len(word.text)
+        left, right = word.left + width * start, word.left + width * end
+    return word.part(start, end, left, right)
 
 
 def _is_rule(text: str) -> bool:

@@ -19,7 +19,7 @@ _TILTED = (math.atan(_LEVEL), math.radians(15))
 def to_element(
     page: Page, dpi: float, page_number: int = 0, *, level_words: bool = True
 ) -> OcrElement:
-    """OCRmyPDF's tree: page > area > paragraph > line > word, in pixels of the image.
+    """OCRmyPDF's tree: page > area > paragraph > line > word (> character), in the image's pixels.
 
     With `level_words`, a tilted or bent line is given as many lines of one level word each.  For
     poppler's pdftotext breaks words that are not level (half of them at 8 degrees, some at 1),
@@ -127,6 +127,15 @@ def _line(line: Line) -> OcrElement:
                 bbox=_bbox(word.box),
                 text=word.text,
                 confidence=word.confidence,
+                children=[
+                    OcrElement(
+                        ocr_class=OcrClass.CHAR,
+                        bbox=_bbox(character.box),
+                        text=character.text,
+                        confidence=character.confidence,
+                    )
+                    for character in word.characters
+                ],
             )
             for word in line.words
         ],
@@ -147,7 +156,7 @@ _HEAD = """\
   <meta http-equiv="Content-Type" content="text/html;charset=utf-8"/>
   <meta name="ocr-system" content="{system}"/>
   <meta name="ocr-capabilities"
-      content="ocr_page ocr_carea ocr_par ocr_line ocrx_word ocrp_wconf"/>
+      content="ocr_page ocr_carea ocr_par ocr_line ocrx_word ocrx_cinfo ocrp_wconf"/>
  </head>
  <body>
 """
@@ -183,7 +192,8 @@ def _elements(element: OcrElement, counts: dict[str, int], indent: int) -> Itera
         f'id="{kind}_{counts[kind]}" title="{escape(_title(element))}">'
     )
     if element.ocr_class == OcrClass.WORD:
-        yield f"{start}{escape(element.text)}</{tag}>"
+        characters = "".join(map(_character, element.children))
+        yield f"{start}{characters or escape(element.text)}</{tag}>"
         return
     yield start
     for child in element.children:
@@ -191,12 +201,23 @@ def _elements(element: OcrElement, counts: dict[str, int], indent: int) -> Itera
     yield f"{' ' * indent}</{tag}>"
 
 
-def _title(element: OcrElement) -> str:
-    """Properties of the element; hOCR's boxes are whole numbers, not below 0."""
+def _character(element: OcrElement) -> str:
+    """As Tesseract writes it: no id, and the properties that hOCR has for several characters."""
+    title = f"x_bboxes {_corners(element)}; x_conf {100 * (element.confidence or 0):.1f}"
+    return f'<span class="{element.ocr_class}" title="{title}">{escape(element.text)}</span>'
+
+
+def _corners(element: OcrElement) -> str:
+    """hOCR's boxes are whole numbers, not below 0."""
     box = element.bbox
     assert box is not None
     corners = (box.left, box.top, box.right, box.bottom)
-    parts = [" ".join(["bbox", *(str(max(0, round(v))) for v in corners)])]
+    return " ".join(str(max(0, round(v))) for v in corners)
+
+
+def _title(element: OcrElement) -> str:
+    """Properties of the element."""
+    parts = [f"bbox {_corners(element)}"]
     if element.ocr_class == OcrClass.PAGE:
         dpi = round(element.dpi or 0)
         parts += [f"ppageno {element.page_number or 0}", f"scan_res {dpi} {dpi}"]

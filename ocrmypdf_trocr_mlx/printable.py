@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from ocrmypdf_trocr_mlx.result import Block, Line, Page, Paragraph, Word
+from ocrmypdf_trocr_mlx.result import Block, Character, Line, Page, Paragraph, Word
 
 # Control, format, surrogate, private-use, unassigned: nothing to search for, and XML forbids most.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
@@ -35,5 +35,9 @@ def clean(page: Page) -> Page:
 
 
 def _clean_line(line: Line) -> Line:
-    words = [Word(printable(w.text), w.box, w.confidence) for w in line.words]
+    words = [Word(printable(w.text), w.box, w.confidence, _clean_characters(w)) for w in line.words]
     return Line([w for w in words if w.text], line.baseline, line.ascent, line.descent)
+
+
+def _clean_characters(word: Word) -> tuple[Character, ...]:
+    return tuple(c for c in word.characters if printable(c.text))

@@ -18,9 +18,9 @@ from ocrmypdf_trocr_mlx.documents import DEFAULT_DPI, page_images
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE
 from ocrmypdf_trocr_mlx.pipeline import map_ahead
 from ocrmypdf_trocr_mlx.printable import clean, printable
-from ocrmypdf_trocr_mlx.reader import PageReader, is_line, to_gray
-from ocrmypdf_trocr_mlx.recognizer import Reading, ReadWord, Recognizer, shared
-from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
+from ocrmypdf_trocr_mlx.reader import PageReader, is_line, to_gray, word_of
+from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer, shared
+from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph
 
 ImageSource = str | Path | Image.Image | np.ndarray
 """The path of an image file, a picture, or an array uint8 (H, W), (H, W, 3) or (H, W, 4)."""
@@ -30,10 +30,14 @@ class Processor:
     """Reads images with one recognizer; may be used from many threads at once."""
 
     def __init__(
-        self, recognizer: Recognizer, min_confidence: float = DEFAULT_MIN_CONFIDENCE
+        self,
+        recognizer: Recognizer,
+        min_confidence: float = DEFAULT_MIN_CONFIDENCE,
+        characters: bool = False,
     ) -> None:
         self._recognizer = recognizer
-        self._reader = PageReader(recognizer, min_confidence)
+        self._characters = characters
+        self._reader = PageReader(recognizer, min_confidence, characters)
 
     def close(self) -> None:
         """End at once what any thread reads, which raises there; nothing is read any more.
@@ -82,7 +86,8 @@ class Processor:
 
         A reading has no words where there is no ink.  Nothing is left out for being unsure.
         """
-        readings = self._recognizer.read([to_gray(_picture(crop)) for crop in crops])
+        images = [to_gray(_picture(crop)) for crop in crops]
+        readings = self._recognizer.read(images, characters=self._characters)
         return [_clean_reading(reading) for reading in readings]
 
     def read_line_as_page(self, crop: ImageSource) -> Page:
@@ -96,7 +101,8 @@ class Processor:
         page = Page(width, height)
         if reading.words:
             words = [
-                Word(w.text, Box(w.left, 0, w.right, height), w.confidence) for w in reading.words
+                word_of(w, lambda left, right, _: Box(left, 0, right, height))
+                for w in reading.words
             ]
             ends = ((words[0].box.left, float(height)), (words[-1].box.right, float(height)))
             page.blocks.append(Block([Paragraph([Line(words, ends, float(height), 0.0)])]))
@@ -117,17 +123,19 @@ def load_processor(
     batch_size: int | None = None,
     beams: int = 1,
     min_confidence: float = DEFAULT_MIN_CONFIDENCE,
+    characters: bool = False,
 ) -> Processor:
     """A processor for the bundled checkpoint, or the one that `model` names.
 
     That is a folder, a file of weights in one, or a Hugging Face id, which is downloaded the
     first time; "id@revision" stays with that branch, tag or commit.  The model is loaded once
     for each checkpoint and kept.  `batch_size` lines are read at once, by default as many as suit
-    the device.  Lines that are read on pages with less than `min_confidence`
-    are left out.  Raises ValueError, one line, for a checkpoint or a device that cannot be used.
+    the device.  Lines that are read on pages with less than `min_confidence` are left out.  With
+    `characters` words know where each of theirs is.  Raises ValueError, one line, for a checkpoint
+    or a device that cannot be used.
     """
     folder = resolve(model, download=True)
-    return Processor(shared(str(folder), device, batch_size, beams), min_confidence)
+    return Processor(shared(str(folder), device, batch_size, beams), min_confidence, characters)
 
 
 def read_page(image: ImageSource, model: str | None = None) -> Page:
@@ -157,5 +165,12 @@ def _picture(image: ImageSource) -> Image.Image:
 
 
 def _clean_reading(reading: Reading) -> Reading:
-    words = (ReadWord(printable(w.text), w.left, w.right, w.confidence) for w in reading.words)
+    words = (
+        dataclasses.replace(
+            word,
+            text=printable(word.text),
+            characters=tuple(c for c in word.characters if printable(c.text)),
+        )
+        for word in reading.words
+    )
     return Reading(tuple(w for w in words if w.text))

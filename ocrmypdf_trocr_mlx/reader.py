@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 import cv2
@@ -14,11 +15,12 @@ from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful, withou
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
 from ocrmypdf_trocr_mlx.layout.lines import TextLine
 from ocrmypdf_trocr_mlx.levels import percentiles
-from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
+from ocrmypdf_trocr_mlx.recognizer import Reading, ReadWord, Recognizer
 from ocrmypdf_trocr_mlx.recut import cuts
-from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
+from ocrmypdf_trocr_mlx.result import Block, Box, Character, Line, Page, Paragraph, Word
 from ocrmypdf_trocr_mlx.sideways import covered, with_sideways
 from ocrmypdf_trocr_mlx.spaced import together
+from ocrmypdf_trocr_mlx.upside_down import find_upside_down, half_turned
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ _RULE_COVER = 0.9
 # What is doubtful is cut otherwise if it is so wide and its letters are so high, in letter sizes;
 # so many at most, and of what is read then, so many characters are no chance if they are surer.
 WORD, LETTER, MOST_AGAIN, LEAST_AGAIN, SURER = 2.0, 0.6, 32, 3, 0.6
+# Ink lower than such a share of its line is specks; a single character may be a dot or a dash.
+LEAST_WORD, LEAST_MARK = 0.15, 0.03
 
 Row = list[tuple[LinePart, list[Word]]]
 
@@ -39,9 +43,14 @@ class PageReader:
     """Reads page images with one recogniser; may be used from many threads at once."""
 
     def __init__(
-        self, recognizer: Recognizer, min_confidence: float = DEFAULT_MIN_CONFIDENCE
+        self,
+        recognizer: Recognizer,
+        min_confidence: float = DEFAULT_MIN_CONFIDENCE,
+        characters: bool = False,
     ) -> None:
-        self._recognizer = recognizer
+        """With `characters` words have the boxes of theirs."""
+        submit = recognizer.submit
+        self._submit = functools.partial(submit, characters=True) if characters else submit
         self._min_confidence = min_confidence
 
     def read(self, image: Image.Image | np.ndarray) -> Page:
@@ -51,31 +60,40 @@ class PageReader:
         upright = layout.parts
         sides = [(turned, part) for turned in layout.sideways for part in turned.parts]
         crops = [part.crop for part in (*upright, *(part for _, part in sides))]
-        readings = _results([self._recognizer.submit(crop) for crop in crops])
-        found = {
-            id(part): self._words(part, reading, layout)
-            for part, reading in zip(upright, readings, strict=False)
-        }
+        readings = _results([self._submit(crop) for crop in crops])
+        as_read = {id(part): reading for part, reading in zip(upright, readings, strict=False)}
+        found = {id(part): self._words(part, as_read[id(part)], layout) for part in upright}
         sideways = [
             _line([part.line], words, turned)
             for (turned, part), reading in zip(sides, readings, strict=True)
             if (words := self._words(part, reading, turned))
         ]
-        again = self._again([part for part in upright if not found[id(part)]], layout)
-        read = [word.box for words in found.values() for word in words]
+        heads = find_upside_down(layout, as_read, self._read)
+        found |= {key: [] for key in heads}
+        left = [part for part in upright if not found[id(part)] and id(part) not in heads]
+        again = self._again(left, layout)
+        on_heads = [words for _, words in heads.values()]
+        read = [word.box for words in (*found.values(), *on_heads) for word in words]
         again = {key: _without_copies(rows, read) for key, rows in again.items()}
         blocks = _blocks(
             layout, {id(part): [[(part, found[id(part)])]] for part in upright} | again
         )
+        turned = half_turned(layout, [part for part, _ in heads.values()])
+        blocks += _blocks(turned, {id(part): [[(part, words)]] for part, words in heads.values()})
         height, width = gray.shape
         return Page(width, height, with_sideways(blocks, sideways))
+
+    def _read(self, parts: Sequence[LinePart], layout: PageLayout) -> list[list[Word]]:
+        """The words of parts of a layout; none of a part that is not to be trusted."""
+        readings = _results([self._submit(part.crop) for part in parts])
+        return [self._words(p, reading, layout) for p, reading in zip(parts, readings, strict=True)]
 
     def _again(self, parts: list[LinePart], layout: PageLayout) -> dict[int, list[Row]]:
         """Rows of what is read surely of other cuts of parts that were not, by their ids."""
         floor = self._min_confidence + SURER * (1 - self._min_confidence)
         ways = [(part, cut) for part in _worth_a_cut(parts, layout) for cut in cuts(part) if cut]
         crops = [piece.crop for _, cut in ways for piece in cut]
-        readings = _results([self._recognizer.submit(crop) for crop in crops])
+        readings = _results([self._submit(crop) for crop in crops])
         best: dict[int, list[Row]] = {}
         most: dict[int, int] = {}
         for part, cut in ways:
@@ -101,10 +119,23 @@ class PageReader:
         if is_doubtful(reading, part.line.size, layout.letter_size, floor):
             log.debug("Left out, too unsure: %r", reading.text)
             return []
-        return [
-            Word(w.text, _word_box(part, w.left, w.right, layout), w.confidence)
-            for w in reading.words
-        ]
+
+        def box(left: float, right: float, least: float) -> Box:
+            return _word_box(part, left, right, layout, least)
+
+        return [word_of(word, box) for word in reading.words]
+
+
+def word_of(read: ReadWord, box: Callable[[float, float, float], Box]) -> Word:
+    """A word on the page; `box` tells where its ink in columns [left, right) is.
+
+    `box` is told, too, how high ink of the line is at least, as a share of the line's height.
+    """
+    characters = (
+        Character(c.text, box(c.left, c.right, LEAST_MARK), c.confidence) for c in read.characters
+    )
+    whole = box(read.left, read.right, LEAST_WORD)
+    return Word(read.text, whole, read.confidence, tuple(characters))
 
 
 def _blocks(layout: PageLayout, found: dict[int, list[Row]]) -> list[Block]:
@@ -185,13 +216,13 @@ def _results(futures: list[Future[Reading]]) -> Iterator[Reading]:
             future.cancel()
 
 
-def _word_box(part: LinePart, left: float, right: float, layout: PageLayout) -> Box:
-    """The box of the ink of a word at columns [left, right) of the crop, on the page."""
+def _word_box(part: LinePart, left: float, right: float, layout: PageLayout, least: float) -> Box:
+    """The box of the ink at columns [left, right) of the crop, on the page."""
     line, k = part.line, part.scale
     x0, x1 = line.left - part.margin + left / k, line.left - part.margin + right / k
     middle = (x0 + x1) / 2
     feet = line.base(np.array([x0, middle, x1] if line.bend else [middle]))
-    above, below = _ink_rows(part, int(left), int(np.ceil(right)))
+    above, below = _ink_rows(part, int(left), int(np.ceil(right)), least)
     top, bottom = feet.min() - above, feet.max() + below
     corners = np.array([[x, y, 1.0] for x in (x0, x1) for y in (top, bottom)])
     points = corners @ layout.to_page.T
@@ -199,7 +230,9 @@ def _word_box(part: LinePart, left: float, right: float, layout: PageLayout) -> 
     return Box(float(px0), float(py0), float(px1), float(py1))
 
 
-def _ink_rows(part: LinePart, left: int, right: int) -> tuple[float, float]:
+def _ink_rows(
+    part: LinePart, left: int, right: int, least: float = LEAST_WORD
+) -> tuple[float, float]:
     """How far the ink in some columns of a crop goes above and below the baseline.
 
     Looked for within the line's own ascent and descent, where no other line's ink is; a rule under
@@ -221,7 +254,7 @@ def _ink_rows(part: LinePart, left: int, right: int) -> tuple[float, float]:
         return line.ascent, line.descent
     above = (base - (first + rows[0])) / k
     below = (first + rows[-1] + 1 - base) / k
-    if above + below < 0.15 * total:
+    if above + below < least * total:
         return line.ascent, line.descent
     return above, below
 

@@ -1,4 +1,4 @@
-"""What reading a page gives: Page > Block > Paragraph > Line > Word.
+"""What reading a page gives: Page > Block > Paragraph > Line > Word, > Character if asked for.
 
 All coordinates are pixels of the image that was read, origin at the top left, y downwards.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ocrmypdf_trocr_mlx.hyphens import flowing
 
@@ -48,12 +48,25 @@ def union(boxes: list[Box]) -> Box:
 
 
 @dataclass
-class Word:
-    """One word: its text, the box of its ink, and the model's confidence, 0 to 1."""
+class Character:
+    """One character of a word: its text, the box of its ink, and the confidence, 0 to 1."""
 
     text: str
     box: Box
     confidence: float
+
+
+@dataclass
+class Word:
+    """One word: its text, the box of its ink, and the model's confidence, 0 to 1.
+
+    `characters` are those of the text, in order, where they were asked for.
+    """
+
+    text: str
+    box: Box
+    confidence: float
+    characters: tuple[Character, ...] = ()
 
 
 @dataclass
@@ -142,7 +155,7 @@ class Page:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists, ready for json."""
-        blocks = [asdict(block) for block in self.blocks]
+        blocks = [asdict(block, dict_factory=_without_characters) for block in self.blocks]
         return {"width": self.width, "height": self.height, "blocks": blocks}
 
     def to_hocr(self, dpi: float = 300.0) -> str:
@@ -174,7 +187,22 @@ class Page:
         return f'<img alt="{escape(self.text)}" src="data:image/png;base64,{data}">'
 
 
-def mean_confidence(words: list[Word]) -> float | None:
+def _without_characters(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a dataclass; a word's characters only where there are any."""
+    return {name: value for name, value in items if name != "characters" or value}
+
+
+class _Read(Protocol):
+    """A word of a page or of a line."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def confidence(self) -> float: ...
+
+
+def mean_confidence(words: Sequence[_Read]) -> float | None:
     """Confidence of a text: its words', each as often as it has characters; None of nothing."""
     length = sum(len(word.text) for word in words)
     return sum(word.confidence * len(word.text) for word in words) / length if length else None

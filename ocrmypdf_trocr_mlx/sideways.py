@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocrmypdf_trocr_mlx.result import Block, Box, Line, Paragraph
+from ocrmypdf_trocr_mlx.result import Block, Box, Line, Paragraph, mean_confidence
 
 # A pile of upright characters, turned, reads as something, too, but not so surely.
 LEAST_CONFIDENCE = 0.9
@@ -31,9 +31,7 @@ def _reads_well(line: Line) -> bool:
 
 
 def _confidence(line: Line) -> float:
-    """The mean over the line's characters."""
-    total = sum(word.confidence * len(word.text) for word in line.words)
-    return total / sum(len(word.text) for word in line.words)
+    return mean_confidence(line.words) or 0.0
 
 
 def covered(box: Box, other: Box) -> bool:

@@ -66,6 +66,4 @@ def _joined(group: list[ReadWord], size: float) -> list[ReadWord]:
 def _one(a: ReadWord, b: ReadWord) -> ReadWord:
     total = len(a.text) + len(b.text)
     confidence = (a.confidence * len(a.text) + b.confidence * len(b.text)) / total
-    return dataclasses.replace(
-        a, text=a.text + b.text, right=max(a.right, b.right), confidence=confidence
-    )
+    return a.joined(b, confidence)

@@ -153,6 +153,7 @@ def test_usage(run) -> None:
         (("read", "-f", "page", "a.png", "b.png"), "give --output DIR"),
         (("read", "-f", "nonsense", "a.png"), "nonsense"),
         (("read", "-o", "out", "a.png", "./a.png"), "same name"),
+        (("read", "--characters", "a.png"), "--format text has no place"),
         (("read",), "Missing argument"),
         (("batch", "."), "--output-csv"),
         (("batch", ".", "--output-csv", "absent/r.csv"), "no folder absent"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocrmypdf_trocr_mlx.formats import WRITERS, Sheet
-from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
+from ocrmypdf_trocr_mlx.result import Block, Box, Character, Line, Page, Paragraph, Word
 
 etree = pytest.importorskip("lxml.etree", reason="validating needs lxml: pip install '.[test]'")
 
@@ -70,14 +70,26 @@ def page() -> Page:
     )
 
 
+@pytest.fixture
+def spelt() -> Page:
+    """A page of one word that knows its characters, of which XML escapes one."""
+    characters = tuple(
+        Character(text, Box(20 + 10 * i, 30.4, 28 + 10 * i, 50), 0.9 - 0.1 * i)
+        for i, text in enumerate("R&D")
+    )
+    word = Word("R&D", Box(20, 30, 48, 50), 0.8, characters)
+    line = Line([word], ((20, 50), (48, 50)), 20, 0)
+    return Page(100, 80, [Block([Paragraph([line])])])
+
+
 def written(format: str, *sheets: Sheet) -> str:
     return "".join(WRITERS[format].write(iter(sheets)))
 
 
 @pytest.mark.parametrize("format", ["alto", "page"])
-def test_valid(format, page, request) -> None:
+def test_valid(format, page, spelt, request) -> None:
     schema = request.getfixturevalue(f"{format}_schema")
-    for read in (page, Page(10, 10)):
+    for read in (page, spelt, Page(10, 10)):
         document = etree.fromstring(written(format, Sheet(read, "a \udcff&.png", 3)).encode())
         schema.assertValid(document)
     broken = etree.fromstring(written(format, Sheet(page)).encode())
@@ -118,6 +130,42 @@ def test_page_xml(page) -> None:
     assert coords[2].split()[0].endswith(",0"), "inside the page"
     with pytest.raises(ValueError):
         written("page", Sheet(page), Sheet(page))
+
+
+def test_characters(page, spelt) -> None:
+    """In every format that has a place for them, and nothing of them where there are none."""
+    for word, there in ((spelt, 3), (page, 0)):
+        assert word.to_alto().count("<Glyph") == there
+        assert word.to_page_xml().count("<Glyph") == there
+        assert word.to_hocr().count("x_bboxes") == there
+        assert json.dumps(word.to_dict()).count('"characters"') == bool(there)
+    alto = etree.fromstring(spelt.to_alto().encode())
+    _, second, _ = alto.iter(f"{ALTO}Glyph")
+    assert second.getparent().get("CONTENT") == "R&D"
+    assert {k: second.get(k) for k in ("CONTENT", "GC", "HPOS", "VPOS", "WIDTH", "HEIGHT")} == {
+        **{"CONTENT": "&", "GC": "0.8000", "HPOS": "30", "VPOS": "30"},
+        **{"WIDTH": "8", "HEIGHT": "20"},
+    }
+    glyphs = etree.fromstring(spelt.to_page_xml().encode()).iter(f"{PAGE}Glyph")
+    assert [
+        (g.find(f"{PAGE}Coords").get("points"), g.findtext(f"{PAGE}TextEquiv/{PAGE}Unicode"))
+        for g in glyphs
+    ][2] == ("40,30 48,30 48,50 40,50", "D")
+    word = next(
+        e
+        for e in etree.fromstring(spelt.to_hocr().encode()).iter()
+        if e.get("class") == "ocrx_word"
+    )
+    assert "".join(word.itertext()) == "R&D"
+    assert next((e.get("class"), e.get("title")) for e in word) == (
+        "ocrx_cinfo",
+        "x_bboxes 20 30 28 50; x_conf 90.0",
+    )
+    (found,) = spelt.to_dict()["blocks"][0]["paragraphs"][0]["lines"][0]["words"]
+    assert found["characters"][2] == {
+        **{"text": "D", "confidence": pytest.approx(0.7)},
+        "box": {"left": 40, "top": 30.4, "right": 48, "bottom": 50},
+    }
 
 
 def test_csv(page) -> None:

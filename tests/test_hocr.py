@@ -19,7 +19,7 @@ from ocrmypdf.hocrtransform import HocrParser
 
 from ocrmypdf_trocr_mlx import hocr
 from ocrmypdf_trocr_mlx.printable import clean
-from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
+from ocrmypdf_trocr_mlx.result import Block, Box, Character, Line, Page, Paragraph, Word
 
 DPI = 300
 WORDS = ("The", "quick", "brown", "fox")
@@ -143,6 +143,16 @@ def test_hocr_has_what_the_specification_asks_for() -> None:
     assert words[0].get("title") == "bbox 1200 1170 1260 1209; x_wconf 90"
     ids = [e.get("id") for e in root.iter() if e.get("id")]
     assert len(ids) == len(set(ids))
+
+
+def test_characters_of_words_do_not_disturb_the_text_layer(tmp_path: Path) -> None:
+    page = make_page(make_line(0))
+    for word in page.words:
+        word.characters = tuple(Character(c, word.box, 0.9) for c in word.text)
+
+    for element in (via_tree(page, tmp_path), via_hocr(page, tmp_path)):
+        assert [w.text for w in element.words] == list(WORDS)
+        assert draw(element, tmp_path).get_textpage().get_text_range().split() == list(WORDS)
 
 
 def test_boxes_outside_the_page_stay_parsable(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class InkRecognizer:
         future.set_result(Reading(words))
         return future
 
-    def read(self, crops):
+    def read(self, crops, *, characters=False):
         return [self.submit(crop).result() for crop in crops]
 
 

@@ -78,7 +78,12 @@ def emit(text: str) -> None:
 
 
 def processor(
-    model: str | None, device: Device, batch_size: int | None, beams: int, min_confidence: float
+    model: str | None,
+    device: Device,
+    batch_size: int | None,
+    beams: int,
+    min_confidence: float,
+    characters: bool = False,
 ) -> Processor:
     """The API's processor; a device or a checkpoint that cannot be used ends the command."""
     from ocrmypdf_trocr_mlx.processor import load_processor
@@ -90,6 +95,7 @@ def processor(
             batch_size=batch_size,
             beams=beams,
             min_confidence=min_confidence,
+            characters=characters,
         )
     except ValueError as e:
         stop(str(e), UNUSABLE)

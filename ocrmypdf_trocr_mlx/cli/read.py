@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Format = Literal["text", "json", "hocr", "alto", "page", "csv", "overlay"]
 
+_WITH_CHARACTERS: tuple[Format, ...] = ("json", "hocr", "alto", "page")
 _OVERLAY_SUFFIX = ".overlay.png"
 
 
@@ -44,6 +45,12 @@ def read(
     line: Annotated[
         bool, typer.Option("--line", help="Each image is a single line of text.")
     ] = False,
+    characters: Annotated[
+        bool,
+        typer.Option(
+            "--characters", help="Write where each character is, too: in json, hocr, alto and page."
+        ),
+    ] = False,
     dpi: common.DpiOption = 300.0,
     model: common.ModelOption = None,
     device: common.DeviceOption = "auto",
@@ -58,10 +65,12 @@ def read(
 
     Exits with 1 if a file could not be read.
     """
+    if characters and format not in _WITH_CHARACTERS:
+        common.stop(f"--characters: --format {format} has no place for them")
     names = _output_names(files) if output is not None else {}
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-    processor = common.processor(model, device, batch_size, beams, min_confidence)
+    processor = common.processor(model, device, batch_size, beams, min_confidence, characters)
     reading = _Reading(files, dpi, processor.read_line_as_page if line else processor.read_page)
     shown = output is not None or not sys.stdout.isatty()
     with (

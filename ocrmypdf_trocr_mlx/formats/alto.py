@@ -73,7 +73,11 @@ def _add_line(block: Element, line: Line, page: int, ids: Iterator[int]) -> None
             SubElement(element, "SP")
         content = {"CONTENT": word.text, "WC": f"{word.confidence:.4f}"}
         names = {"ID": f"word_{page}_{next(ids)}"}
-        SubElement(element, "String", {**names, **content, **_place(word.box)})
+        string = SubElement(element, "String", {**names, **content, **_place(word.box)})
+        for character in word.characters:
+            names = {"ID": f"glyph_{page}_{next(ids)}"}
+            content = {"CONTENT": character.text, "GC": f"{character.confidence:.4f}"}
+            SubElement(string, "Glyph", {**names, **content, **_place(character.box)})
 
 
 def _place(box: Box) -> dict[str, str]:

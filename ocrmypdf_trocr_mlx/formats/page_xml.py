@@ -62,6 +62,10 @@ def _add_line(parent: Element, line: Line, name: str, page: Page) -> None:
     for i, word in enumerate(line.words, start=1):
         child = SubElement(element, "Word", {"id": f"word_{name}_{i}"})
         _add_points(child, "Coords", _corners(word.box), page)
+        for k, character in enumerate(word.characters, start=1):
+            glyph = SubElement(child, "Glyph", {"id": f"glyph_{name}_{i}_{k}"})
+            _add_points(glyph, "Coords", _corners(character.box), page)
+            _add_text(glyph, character.text, character.confidence)
         _add_text(child, word.text, word.confidence)
     _add_text(element, line.text, mean_confidence(line.words))
 

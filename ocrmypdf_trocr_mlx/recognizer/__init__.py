@@ -7,7 +7,7 @@ from ocrmypdf_trocr_mlx import backend
 # Before any module here imports MLX, which takes the BLAS that is loaded by then.
 backend.load_blas()
 
-from .reading import Reading, ReadWord  # noqa: E402
+from .reading import ReadCharacter, Reading, ReadWord  # noqa: E402
 from .service import Recognizer, shared  # noqa: E402
 
-__all__ = ["ReadWord", "Reading", "Recognizer", "shared"]
+__all__ = ["ReadCharacter", "ReadWord", "Reading", "Recognizer", "shared"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .characters import place_characters
 from .ink import InkProfile, runs
 from .reading import ReadWord
 
@@ -23,6 +24,8 @@ _NEIGHBOURS = 2
 
 @dataclass
 class _Word:
+    """A word's text and the token that each of its characters came from."""
+
     text: str = ""
     tokens: list[int] = field(default_factory=list)
 
@@ -33,12 +36,14 @@ def place_words(
     attention: np.ndarray,
     column_width: float,
     ink: InkProfile,
+    fine: InkProfile | None = None,
 ) -> list[ReadWord]:
     """The words of a line that was read as `texts`, one string for each token.
 
     `attention` (T, columns): where each token was seen, over columns of the image that are
     `column_width` columns of the ink profile wide.  Left and right of the words are in
-    columns of the profile.
+    columns of the profile.  With `fine`, a profile of the same ink by finer columns, the words
+    have their characters.
     """
     words = _words(texts)
     if not words:
@@ -53,9 +58,15 @@ def place_words(
     placed = []
     for i, word in enumerate(words):
         left, right = _ink_extent(ink, bounds[i], firsts[i], lasts[i], bounds[i + 1])
-        confidence = _confidence([logprobs[t] for t in word.tokens])
+        confidence = _confidence([logprobs[t] for t in dict.fromkeys(word.tokens)])
         placed.append(ReadWord(word.text, left, right, confidence))
-    return placed
+    if fine is None:
+        return placed
+    k = len(fine.columns) / max(1, len(ink.columns))
+    return [
+        place_characters(read, word.tokens, logprobs, centres, fine, k)
+        for read, word in zip(placed, words, strict=True)
+    ]
 
 
 def _words(texts: Sequence[str]) -> list[_Word]:
@@ -67,8 +78,7 @@ def _words(texts: Sequence[str]) -> list[_Word]:
                 words.append(_Word())
                 continue
             words[-1].text += character
-            if token not in words[-1].tokens[-1:]:
-                words[-1].tokens.append(token)
+            words[-1].tokens.append(token)
     return [word for word in words if word.text]
 
 

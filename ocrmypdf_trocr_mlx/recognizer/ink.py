@@ -58,13 +58,13 @@ def runs(mask: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def ink_profile(gray: np.ndarray) -> InkProfile:
-    """The profile of a line crop, uint8 (h, w), of either polarity."""
+def ink_profile(gray: np.ndarray, most: int = _HEIGHT) -> InkProfile:
+    """The profile of a line crop, uint8 (h, w), of either polarity, made at most `most` high."""
     height, width = gray.shape
     if not height or not width:
         return InkProfile(np.zeros(0), max(1, height), 1.0)
-    if height > _HEIGHT:
-        size = (max(1, round(width * _HEIGHT / height)), _HEIGHT)
+    if height > most:
+        size = (max(1, round(width * most / height)), most)
         gray = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
     mask = ink_mask(gray)
     mask = _without_neighbours(_without_rules(mask))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import itertools
 import logging
 import os
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import mlx.core as mx
 import numpy as np
@@ -22,12 +24,15 @@ from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.model.config import TrOCRConfig
 
 from .align import place_words
+from .characters import FINE
 from .ink import InkProfile, ink_profile
-from .reading import Reading, ReadWord
+from .reading import ReadCharacter, Reading, ReadWord
 from .split import Piece, split_line
 from .transcribe import LineImage, Transcriber, Transcript
 
 log = logging.getLogger(__name__)
+
+Read = TypeVar("Read", ReadWord, ReadCharacter)
 
 # So many batches may wait, and lines: enough to sort by width, few enough to hold in memory.
 _WAITING_BATCHES, _WAITING_LINES = 16, 4096
@@ -52,6 +57,7 @@ class _Line:
     pieces: list[Piece]
     future: Future[Reading]
     read: list[Transcript | None] = field(default_factory=list)
+    fine: InkProfile | None = None  # where characters were asked for
     # Its pieces may come from several threads; who waits may be called back while it is held.
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -116,12 +122,15 @@ class Recognizer:
             thread.start()
         _open.add(self)
 
-    def submit(self, crop: np.ndarray) -> Future[Reading]:
-        """Queue a line; the future gives its Reading, with no words if it is blank."""
+    def submit(self, crop: np.ndarray, *, characters: bool = False) -> Future[Reading]:
+        """Queue a line; the future gives its Reading, with no words if it is blank.
+
+        With `characters` the words have theirs.
+        """
         self._check_process()
         _check_crop(crop)
         future: Future[Reading] = Future()
-        jobs = self._prepare(crop, future)
+        jobs = self._prepare(crop, future, characters)
         if not jobs:
             future.set_result(Reading())
             return future
@@ -133,9 +142,9 @@ class Recognizer:
             self._changed.notify_all()
         return future
 
-    def read(self, crops: Sequence[np.ndarray]) -> list[Reading]:
+    def read(self, crops: Sequence[np.ndarray], *, characters: bool = False) -> list[Reading]:
         """Read lines and wait for them; raises what the first failing one raised."""
-        futures = [self.submit(crop) for crop in crops]
+        futures = [self.submit(crop, characters=characters) for crop in crops]
         try:
             return [future.result() for future in futures]
         finally:
@@ -167,13 +176,14 @@ class Recognizer:
                 "default, or start processes by 'spawn'"
             )
 
-    def _prepare(self, crop: np.ndarray, future: Future[Reading]) -> list[_Job]:
+    def _prepare(self, crop: np.ndarray, future: Future[Reading], characters: bool) -> list[_Job]:
         """Cut and resize, in the thread that submits."""
         ink = ink_profile(crop)
         if ink.is_blank:
             return []
         pieces = split_line(ink, self._transcriber.max_aspect)
-        line = _Line(ink, pieces, future, [None] * len(pieces))
+        fine = ink_profile(crop, FINE) if characters else None
+        line = _Line(ink, pieces, future, [None] * len(pieces), fine)
         jobs = []
         for i, piece in enumerate(pieces):
             left, right = (round(x * ink.scale) for x in (piece.left, piece.right))
@@ -342,30 +352,44 @@ def _finish(job: _Job, transcript: Transcript) -> None:
         words: list[ReadWord] = []
         for piece, read in zip(line.pieces, line.read, strict=True):
             assert read is not None
-            _append(words, _place(line.ink, piece, read), piece.after_gap)
+            _append(words, _place(line.ink, piece, read, line.fine), piece.after_gap)
         line.future.set_result(Reading(tuple(words)))
 
 
-def _place(ink: InkProfile, piece: Piece, read: Transcript) -> list[ReadWord]:
-    """The words of a piece, in pixels of the crop; less sure where they were drafted otherwise."""
+def _place(
+    ink: InkProfile, piece: Piece, read: Transcript, fine: InkProfile | None = None
+) -> list[ReadWord]:
+    """The words of a piece, in pixels of the crop; less sure where they were drafted otherwise.
+
+    With a `fine` profile of the whole line they have their characters.
+    """
     part = ink[piece.left : piece.right]
+    if fine is not None:
+        k = ink.scale / fine.scale
+        fine = fine[round(piece.left * k) : round(piece.right * k)]
     trust = min(1.0, read.agreement / _AGREED)
     column_width = read.column_share * len(part.columns)
-    return [
-        ReadWord(
-            word.text,
-            (piece.left + word.left) * ink.scale,
-            (piece.left + word.right) * ink.scale,
-            trust * word.confidence,
+    words = place_words(read.texts, read.logprobs, read.attention, column_width, part, fine)
+    return [_on_line(word, piece.left, ink.scale, trust) for word in words]
+
+
+def _on_line(word: ReadWord, left: int, scale: float, trust: float) -> ReadWord:
+    """A word of a piece that begins at column `left`, in pixels of the crop."""
+
+    def moved(read: Read) -> Read:
+        return dataclasses.replace(
+            read,
+            left=(left + read.left) * scale,
+            right=(left + read.right) * scale,
+            confidence=trust * read.confidence,
         )
-        for word in place_words(read.texts, read.logprobs, read.attention, column_width, part)
-    ]
+
+    return dataclasses.replace(moved(word), characters=tuple(map(moved, word.characters)))
 
 
 def _append(words: list[ReadWord], more: list[ReadWord], after_gap: bool) -> None:
     """Add a piece's words; a cut through a word is mended."""
     if words and more and not after_gap:
         a, b = words.pop(), more.pop(0)
-        confidence = min(a.confidence, b.confidence)
-        words.append(ReadWord(a.text + b.text, a.left, b.right, confidence))
+        words.append(a.joined(b, min(a.confidence, b.confidence)))
     words.extend(more)
