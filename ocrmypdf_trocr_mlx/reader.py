@@ -18,6 +18,7 @@ from ocrmypdf_trocr_mlx.recut import cuts
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 from ocrmypdf_trocr_mlx.sideways import covered, with_sideways
 from ocrmypdf_trocr_mlx.spaced import together
+from ocrmypdf_trocr_mlx.stains import without_stains
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,8 @@ class PageReader:
         self, part: LinePart, reading: Reading, layout: PageLayout, floor: float | None = None
     ) -> list[Word]:
         """Words of a line part on the page; none if the reading is not to be trusted."""
-        reading = together(without_rules(reading), part.line.size * part.scale)
+        letter = part.line.size * part.scale
+        reading = together(without_stains(without_rules(reading), part.crop, letter), letter)
         floor = self._min_confidence if floor is None else floor
         if is_doubtful(reading, part.line.size, layout.letter_size, floor):
             log.debug("Left out, too unsure: %r", reading.text)
