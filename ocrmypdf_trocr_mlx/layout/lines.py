@@ -77,6 +77,7 @@ def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
     start = np.array([s.band(right_end=False) for s in segments])
     end = np.array([s.band(right_end=True) for s in segments])
     sizes = np.array([s.size for s in segments])
+    grounds = np.array([s.ground for s in segments])
     best_right = np.full(n, -1)
     best_left: dict[int, tuple[float, int]] = {}
     for i in range(n):
@@ -87,6 +88,7 @@ def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
         ok = (
             (gap < WIDE * np.minimum(sizes, sizes[i]))
             & (gap > -0.6 * big)
+            & (grounds == grounds[i])
             & (lefts > lefts[i])
             & (rights > rights[i])
             & (overlap > 0.45 * small)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .clutter import level_at, odd
+from .fills import on_grounds
 from .ink import Ink, find_ink
 from .lines import TextLine, find_text_lines
 from .order import reading_order
@@ -109,7 +110,8 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
         return PageLayout()
     gray, scale, size, skew = sheet.gray, sheet.scale, sheet.size, sheet.skew
     ink = sheet.ink()
-    lines = find_text_lines(find_segments(ink.mask, size), ink.rules, size)
+    segments = on_grounds(find_segments(ink.mask, size), ink.dark, size)
+    lines = find_text_lines(segments, ink.rules, size)
 
     def cut(row: list[TextLine]) -> list[LinePart]:
         return [_cut_out(gray, ink.dark, t, scale, crop_height) for t in row]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .fills import on_grounds
 from .lines import TextLine, find_text_lines
 from .page import level_sheet
 from .segments import Segment, find_segments
@@ -31,7 +32,7 @@ def draw_stages(gray: np.ndarray) -> dict[str, np.ndarray]:
     if sheet is None:
         return {}
     ink = sheet.ink()
-    segments = find_segments(ink.mask, sheet.size)
+    segments = on_grounds(find_segments(ink.mask, sheet.size), ink.dark, sheet.size)
     lines = find_text_lines(segments, ink.rules, sheet.size)
     colours = np.full((*ink.mask.shape, 3), 255, np.uint8)
     colours[ink.dark > 0] = _FILL
