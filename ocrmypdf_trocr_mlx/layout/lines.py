@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .clutter import Mask
+from .dashes import lone_dashes
 from .segments import Segment, quantile
 from .strays import without_strays
 
@@ -64,7 +65,16 @@ def find_text_lines(segments: list[Segment], rules: Mask, size: float) -> list[T
     chains = _link(segments, rules)
     runs = [Segment(np.concatenate([s.chars for s in c]), sum(s.area for s in c)) for c in chains]
     parts = _cut_at_gutters(runs)
-    return [measure(p) for p in map(_without_stray_dots, parts) if _is_text(p, size)]
+    lines = [measure(p) for p in map(_without_stray_dots, parts) if _is_text(p, size)]
+    return lines + [_at(dash, measure(rest)) for dash, rest in lone_dashes(runs, parts, size)]
+
+
+def _at(part: Segment, line: TextLine) -> TextLine:
+    """The part of a line's geometry that lies at `part`."""
+    slope = (line.y_right - line.y_left) / max(line.width, 1.0)
+    left, right = float(part.left), float(part.right)
+    y_left, y_right = (line.y_left + slope * (x - line.left) for x in (left, right))
+    return TextLine(left, right, y_left, y_right, line.ascent, line.descent, line.size)
 
 
 def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
