@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful, without_rules
+from ocrmypdf_trocr_mlx.initials import with_initials
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
 from ocrmypdf_trocr_mlx.levels import percentiles
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
@@ -241,7 +242,7 @@ def _without_rule(rows: np.ndarray, cover: np.ndarray, base: float) -> np.ndarra
 def _lines(row: Row, layout: PageLayout) -> list[Line]:
     """The parts of a row that have words as one line, or as several where their sizes differ."""
     groups: list[Row] = []
-    for part, words in row:
+    for part, words in with_initials(row):
         if not words:
             continue
         if groups:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .clutter import level_at, odd
 from .fills import on_grounds
+from .initials import beginnings, large_letters, put_back
 from .ink import Ink, find_ink
 from .lines import TextLine, find_text_lines
 from .order import reading_order
@@ -27,7 +28,8 @@ class LinePart:
 
     `line`: geometry on the upright page, in pixels of the page image.  `crop`: uint8 (h, w),
     dark on light, its columns running along the baseline from `line.left - margin`, at
-    `1 / scale` page pixels a column; the baseline is at `baseline_row`.
+    `1 / scale` page pixels a column; the baseline is at `baseline_row`.  `is_initial`: it is the
+    first letter of the part that follows.
     """
 
     line: TextLine
@@ -35,6 +37,7 @@ class LinePart:
     margin: float
     scale: float
     baseline_row: float
+    is_initial: bool = False
 
 
 @dataclass
@@ -110,11 +113,18 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
         return PageLayout()
     gray, scale, size, skew = sheet.gray, sheet.scale, sheet.size, sheet.skew
     ink = sheet.ink()
-    segments = on_grounds(find_segments(ink.mask, size), ink.dark, size)
-    lines = find_text_lines(segments, ink.rules, size)
+    lines, initials = _lines(ink, size)
+
+    paper = np.zeros_like(ink.dark)  # bold strokes of an initial may be taken for a fill
 
     def cut(row: list[TextLine]) -> list[LinePart]:
-        return [_cut_out(gray, ink.dark, t, scale, crop_height) for t in row]
+        parts = []
+        for t in row:
+            if initial := initials.get(id(t)):
+                parts.append(_cut_out(gray, paper, initial, scale, crop_height))
+                parts[-1].is_initial = True
+            parts.append(_cut_out(gray, ink.dark, t, scale, crop_height))
+        return parts
 
     blocks = [
         [[cut(row) for row in paragraph] for paragraph in block] for block in reading_order(lines)
@@ -132,6 +142,23 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
             to_page = layout.to_page @ np.array(back, float)
             layout.sideways.append(PageLayout([[[[c]] for c in cuts]], size / scale, skew, to_page))
     return layout
+
+
+def _lines(ink: Ink, size: float) -> tuple[list[TextLine], dict[int, TextLine]]:
+    """The lines of a page, and the large initials of some, by the ids of these lines."""
+
+    def lines_of(mask: np.ndarray) -> list[TextLine]:
+        segments = on_grounds(find_segments(mask, size), ink.dark, size)
+        return find_text_lines(segments, ink.rules, size)
+
+    mask, letters = large_letters(ink.mask, ink.whole, size)
+    lines = lines_of(mask)
+    initials = beginnings(letters, lines)
+    if others := [t for t in letters if t not in initials.values()]:
+        # A large letter that begins no line is ink like any other.
+        lines = lines_of(put_back(mask, ink.mask, others))
+        initials = beginnings(list(initials.values()), lines)
+    return lines, initials
 
 
 def find_page_skew(gray: np.ndarray) -> float:
