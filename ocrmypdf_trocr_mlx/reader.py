@@ -19,6 +19,7 @@ from ocrmypdf_trocr_mlx.recut import cuts
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph, Word
 from ocrmypdf_trocr_mlx.sideways import covered, with_sideways
 from ocrmypdf_trocr_mlx.spaced import together
+from ocrmypdf_trocr_mlx.specks import without_specks
 from ocrmypdf_trocr_mlx.stains import without_stains
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,11 @@ class PageReader:
             layout, {id(part): [[(part, found[id(part)])]] for part in upright} | again
         )
         height, width = gray.shape
-        return Page(width, height, with_sideways(blocks, sideways))
+        page = Page(width, height, with_sideways(blocks, sideways))
+        words_read = [word for line in page.lines for word in line.words]
+        for word, text in zip(words_read, without_specks(words_read), strict=True):
+            word.text = text
+        return page
 
     def _again(self, parts: list[LinePart], layout: PageLayout) -> dict[int, list[Row]]:
         """Rows of what is read surely of other cuts of parts that were not, by their ids."""
