@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .clutter import level_at, odd
+from .edges import without_cut_off
 from .fills import on_grounds
 from .initials import beginnings, large_letters, put_back
 from .ink import Ink, find_ink
@@ -114,6 +115,9 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
     gray, scale, size, skew = sheet.gray, sheet.scale, sheet.size, sheet.skew
     ink = sheet.ink()
     lines, initials = _lines(ink, size)
+    to_page = cv2.invertAffineTransform(sheet.turn)
+    at_scale = to_page * [1 / scale, 1 / scale, 1]
+    lines = without_cut_off(lines, at_scale, gray.shape[1])
 
     paper = np.zeros_like(ink.dark)  # bold strokes of an initial may be taken for a fill
 
@@ -129,7 +133,7 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
     blocks = [
         [[cut(row) for row in paragraph] for paragraph in block] for block in reading_order(lines)
     ]
-    layout = PageLayout(blocks, size / scale, skew, cv2.invertAffineTransform(sheet.turn))
+    layout = PageLayout(blocks, size / scale, skew, to_page)
     up, down = find_sideways(ink.mask, ink.rules, lines, size)
     height, width = gray.shape
     for turned, rotation, back in (
