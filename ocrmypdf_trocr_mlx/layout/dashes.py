@@ -17,6 +17,8 @@ LOW, HIGH = 0.25, 0.75
 LETTERS = 2
 # Cells of a column are at most so wide, and the next one so far above or below, in letter sizes.
 CELL, NEXT = 8.0, 12.0
+# Where there are more dashes than that, or than letters, they are a pattern.
+MOST = 64
 
 
 def lone_dashes(
@@ -24,15 +26,22 @@ def lone_dashes(
 ) -> list[tuple[Segment, Segment]]:
     """Those of the `parts` of runs that are but a dash, each with the letters beside it."""
     dashes = [part for part in parts if _is_dash(part, size)]
+    if not dashes or len(dashes) > min(MOST, len(parts) / 2):
+        return []
+    of_parts, of_runs = _boxes(parts), _boxes(runs)
     found = []
-    for dash in dashes[: len(parts) // 2]:  # where most is dashes, there are no letters
-        own = [run for run in runs if (run.chars == dash.chars[0]).all(axis=1).any()]
-        beside = _rest(own[0], dash) if own else None
-        if beside is None and _has_column(dash, parts, size):
-            beside = _beside(dash, runs)
+    for dash in dashes:
+        beside = _rest(dash, runs, of_runs)
+        if beside is None and _has_column(dash, of_parts, size):
+            beside = _beside(dash, runs, of_runs)
         if beside is not None and _is_level(dash, beside, size):
             found.append((dash, beside))
     return found
+
+
+def _boxes(segments: list[Segment]) -> np.ndarray:
+    """(4, N): left, top, right, bottom."""
+    return np.array([(s.left, s.top, s.right, s.bottom) for s in segments]).T
 
 
 def _is_dash(part: Segment, size: float) -> bool:
@@ -41,33 +50,37 @@ def _is_dash(part: Segment, size: float) -> bool:
     return len(part.chars) == 1 and bool(SHORT * size < width < LONG * size and is_thin)
 
 
-def _rest(run: Segment, dash: Segment) -> Segment | None:
+def _rest(dash: Segment, runs: list[Segment], boxes: np.ndarray) -> Segment | None:
     """The run that a dash was cut from, less the dash; None if nothing is left."""
-    rest = run.chars[(run.chars != dash.chars[0]).any(axis=1)]
-    return Segment(rest, run.area - dash.area) if len(rest) else None
+    left, top, right, bottom = boxes
+    around = (left <= dash.left) & (top <= dash.top)
+    around &= (right >= dash.right) & (bottom >= dash.bottom)
+    for i in np.flatnonzero(around):
+        others = (runs[i].chars != dash.chars[0]).any(axis=1)
+        if others.any() and not others.all():
+            return Segment(runs[i].chars[others], runs[i].area - dash.area)
+    return None
 
 
-def _has_column(dash: Segment, parts: list[Segment], size: float) -> bool:
-    """Does a narrow part stand above or below the dash, near by?"""
-    return any(
-        part.left - size < dash.right
-        and part.right + size > dash.left
-        and part.right - part.left < CELL * size
-        and size < abs(part.bottom - dash.bottom) < NEXT * size
-        and part.bottom - part.top > LETTER * size
-        for part in parts
-    )
+def _has_column(dash: Segment, parts: np.ndarray, size: float) -> bool:
+    """Does a narrow part, of the boxes (4, N), stand above or below the dash, near by?"""
+    left, top, right, bottom = parts
+    away = np.abs(bottom - dash.bottom)
+    in_column = (left - size < dash.right) & (right + size > dash.left)
+    is_cell = (right - left < CELL * size) & (bottom - top > LETTER * size)
+    return bool((in_column & is_cell & (away > size) & (away < NEXT * size)).any())
 
 
-def _beside(dash: Segment, runs: list[Segment]) -> Segment | None:
-    """The nearest run in whose rows the dash stands."""
+def _beside(dash: Segment, runs: list[Segment], boxes: np.ndarray) -> Segment | None:
+    """The nearest run, of those with `boxes` (4, N), in whose rows the dash stands."""
+    left, top, right, bottom = boxes
     middle = (dash.top + dash.bottom) / 2
-    rows = [run for run in runs if run.top < middle < run.bottom and len(run.chars) >= LETTERS]
-    return min(rows, key=lambda run: _gap(dash, run.left, run.right), default=None)
-
-
-def _gap(dash: Segment, left: float, right: float) -> float:
-    return float(max(left - dash.right, dash.left - right))
+    several = np.array([len(run.chars) >= LETTERS for run in runs])
+    row = np.flatnonzero((top < middle) & (middle < bottom) & several)
+    if not len(row):
+        return None
+    gap = np.maximum(left - dash.right, dash.left - right)
+    return runs[int(row[np.argmin(gap[row])])]
 
 
 def _is_level(dash: Segment, run: Segment, size: float) -> bool:

@@ -85,7 +85,7 @@ def _may_be(stats: np.ndarray, size: float) -> np.ndarray:
 
 
 def _is_letter(labels: np.ndarray, stats: np.ndarray, i: int, size: float) -> bool:
-    """Has component `i` the strokes of a large letter, at the left of other ink?"""
+    """Has component `i` the strokes of a large letter, with letters at its right only?"""
     x, y, w, h, _ = stats[i]
     own = np.pad((labels[y : y + h, x : x + w] == i).astype(np.uint8), 1)
     stroke = 2 * float(cv2.distanceTransform(own, cv2.DIST_L2, 3).max())
@@ -96,7 +96,10 @@ def _is_letter(labels: np.ndarray, stats: np.ndarray, i: int, size: float) -> bo
     rows[[0, i]] = False
     before = rows & (left < x) & (left + width > x - LEFT * size)
     alike = rows & (height > ALIKE * h) & (left < x + w + h) & (left + width > x - h)
-    return not (before | alike).any()
+    after = rows & (left > x + w - 0.5 * size) & (left < x + w + RIGHT * size)
+    at_head = after & (np.abs(top - y) < HEAD * size)
+    at_foot = after & (np.abs(top + height - y - h) < FOOT * size)
+    return not (before | alike).any() and bool(at_head.any() and at_foot.any())
 
 
 def _line(stat: np.ndarray) -> TextLine:
