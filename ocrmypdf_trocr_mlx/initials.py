@@ -27,7 +27,7 @@ def with_initials(row: list[Piece]) -> list[Piece]:
         if first.is_initial and words and len(letters) == 1 and _is_letter(letters[0].text):
             pieces[k] = (first, [])
             pieces[k + 1] = (part, [_begun(letters[0], words[0]), *words[1:]])
-    return [piece for piece in pieces if piece[1]]
+    return pieces
 
 
 def _is_letter(text: str) -> bool:
