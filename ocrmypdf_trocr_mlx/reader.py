@@ -32,7 +32,7 @@ _SECOND_ROW, _SECOND_SIZE = 0.6, 0.8
 _RULE_COVER = 0.9
 # What is doubtful is cut otherwise if it is so wide and its letters are so high, in letter sizes;
 # so many at most, and of what is read then, so many characters are no chance if they are surer.
-WORD, LETTER, MOST_AGAIN, LEAST_AGAIN, SURER = 2.0, 0.6, 32, 3, 0.6
+WORD, LETTER, MOST_AGAIN, LEAST_AGAIN, SURER = 2.0, 0.6, 32, 3, 0.3
 
 Row = list[tuple[LinePart, list[Word]]]
 
