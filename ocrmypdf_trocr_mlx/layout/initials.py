@@ -5,10 +5,13 @@ Left among the other ink, it would be a line between those lines, or be cut into
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from .clutter import Mask, chosen, components
+from .ink import Ink
 from .lines import TextLine
 
 # In letter sizes: how high an initial is; how far ink stands off to its left, lines to its right;
@@ -20,6 +23,23 @@ WIDE, STROKE, INK = (0.2, 1.6), (0.07, 0.5), 0.12
 # Ink so high, as a share of its height, makes it a letter of a heading.
 ALIKE = 0.6
 LINES, WIDTH = 2, 8.0  # beside it; so wide each, in letter sizes
+
+
+def lines_and_initials(
+    ink: Ink, size: float, lines_of: Callable[[Mask], list[TextLine]]
+) -> tuple[list[TextLine], dict[int, TextLine]]:
+    """The lines of a page, and the initials of some, by the ids of these lines.
+
+    `lines_of` finds the lines of a mask of letters.
+    """
+    mask, letters = large_letters(ink.mask, ink.whole, size)
+    lines = lines_of(mask)
+    initials = beginnings(letters, lines)
+    if others := [t for t in letters if t not in initials.values()]:
+        # A large letter that begins no line is ink like any other.
+        lines = lines_of(put_back(mask, ink.mask, others))
+        initials = beginnings(list(initials.values()), lines)
+    return lines, initials
 
 
 def large_letters(mask: Mask, whole: Mask, size: float) -> tuple[Mask, list[TextLine]]:

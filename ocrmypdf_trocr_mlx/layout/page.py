@@ -10,7 +10,7 @@ import numpy as np
 from .clutter import level_at, odd
 from .edges import without_cut_off
 from .fills import on_grounds
-from .initials import beginnings, large_letters, put_back
+from .initials import lines_and_initials
 from .ink import Ink, find_ink
 from .lines import TextLine, find_text_lines
 from .order import reading_order
@@ -114,7 +114,12 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
         return PageLayout()
     gray, scale, size, skew = sheet.gray, sheet.scale, sheet.size, sheet.skew
     ink = sheet.ink()
-    lines, initials = _lines(ink, size)
+
+    def lines_of(mask: np.ndarray) -> list[TextLine]:
+        segments = on_grounds(find_segments(mask, size), ink.dark, size)
+        return find_text_lines(segments, ink.rules, size)
+
+    lines, initials = lines_and_initials(ink, size, lines_of)
     to_page = cv2.invertAffineTransform(sheet.turn)
     at_scale = to_page * [1 / scale, 1 / scale, 1]
     lines = without_cut_off(lines, at_scale, gray.shape[1])
@@ -146,23 +151,6 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
             to_page = layout.to_page @ np.array(back, float)
             layout.sideways.append(PageLayout([[[[c]] for c in cuts]], size / scale, skew, to_page))
     return layout
-
-
-def _lines(ink: Ink, size: float) -> tuple[list[TextLine], dict[int, TextLine]]:
-    """The lines of a page, and the large initials of some, by the ids of these lines."""
-
-    def lines_of(mask: np.ndarray) -> list[TextLine]:
-        segments = on_grounds(find_segments(mask, size), ink.dark, size)
-        return find_text_lines(segments, ink.rules, size)
-
-    mask, letters = large_letters(ink.mask, ink.whole, size)
-    lines = lines_of(mask)
-    initials = beginnings(letters, lines)
-    if others := [t for t in letters if t not in initials.values()]:
-        # A large letter that begins no line is ink like any other.
-        lines = lines_of(put_back(mask, ink.mask, others))
-        initials = beginnings(list(initials.values()), lines)
-    return lines, initials
 
 
 def find_page_skew(gray: np.ndarray) -> float:
