@@ -18,9 +18,12 @@ if TYPE_CHECKING:  # the plugin's options are declared from here, without MLX
 # less surely is wrong in most of its characters.
 DEFAULT_MIN_CONFIDENCE = 0.7
 
-# Of so few characters a recogniser is easily sure; they must be this much surer.
-_SHORT = 2
-_STRICTER = 0.4
+# Of so few characters, a word, a recogniser is easily sure; they must be this much surer: on
+# development pages words read less surely were mostly wrong, or none at all.
+_SHORT = 9
+_STRICTER = 0.5
+# A row of more marks than that is no punctuation.
+_MARKS = 2
 # So many of these marks in a row are a rule, or a chart's grid.
 _RULE, _RULE_MARKS = 4, frozenset("-*=~–—|")
 # A letter or digit over and over is a loop of the recogniser, or a form's row of X.
@@ -82,7 +85,7 @@ def _is_ornament(text: str) -> bool:
     Marks of three kinds are a key to a table's signs, such as +/-/*.
     """
     marks = text.replace(" ", "")
-    return len(marks) > _SHORT and len(set(marks)) < 3 and not any(c.isalnum() for c in marks)
+    return len(marks) > _MARKS and len(set(marks)) < 3 and not any(c.isalnum() for c in marks)
 
 
 def _is_loop(reading: Reading) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful, without_rules
+from ocrmypdf_trocr_mlx.initials import with_initials
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
 from ocrmypdf_trocr_mlx.layout.lines import TextLine
 from ocrmypdf_trocr_mlx.levels import percentiles
@@ -20,6 +21,8 @@ from ocrmypdf_trocr_mlx.recut import cuts
 from ocrmypdf_trocr_mlx.result import Block, Box, Character, Line, Page, Paragraph, Word
 from ocrmypdf_trocr_mlx.sideways import covered, with_sideways
 from ocrmypdf_trocr_mlx.spaced import together
+from ocrmypdf_trocr_mlx.specks import without_specks
+from ocrmypdf_trocr_mlx.stains import without_stains
 from ocrmypdf_trocr_mlx.upside_down import find_upside_down, half_turned
 
 log = logging.getLogger(__name__)
@@ -32,7 +35,7 @@ _SECOND_ROW, _SECOND_SIZE = 0.6, 0.8
 _RULE_COVER = 0.9
 # What is doubtful is cut otherwise if it is so wide and its letters are so high, in letter sizes;
 # so many at most, and of what is read then, so many characters are no chance if they are surer.
-WORD, LETTER, MOST_AGAIN, LEAST_AGAIN, SURER = 2.0, 0.6, 32, 3, 0.6
+WORD, LETTER, MOST_AGAIN, LEAST_AGAIN, SURER = 2.0, 0.6, 32, 3, 0.3
 # Ink lower than such a share of its line is specks; a single character may be a dot or a dash.
 LEAST_WORD, LEAST_MARK = 0.15, 0.03
 
@@ -81,7 +84,13 @@ class PageReader:
         turned = half_turned(layout, [part for part, _ in heads.values()])
         blocks += _blocks(turned, {id(part): [[(part, words)]] for part, words in heads.values()})
         height, width = gray.shape
-        return Page(width, height, with_sideways(blocks, sideways))
+        page = Page(width, height, with_sideways(blocks, sideways))
+        words_read = [word for line in page.lines for word in line.words]
+        for word, text in zip(words_read, without_specks(words_read), strict=True):
+            word.text = text
+            for character, c in zip(word.characters, text, strict=False):
+                character.text = c
+        return page
 
     def _read(self, parts: Sequence[LinePart], layout: PageLayout) -> list[list[Word]]:
         """The words of parts of a layout; none of a part that is not to be trusted."""
@@ -114,7 +123,8 @@ class PageReader:
         self, part: LinePart, reading: Reading, layout: PageLayout, floor: float | None = None
     ) -> list[Word]:
         """Words of a line part on the page; none if the reading is not to be trusted."""
-        reading = together(without_rules(reading), part.line.size * part.scale)
+        letter = part.line.size * part.scale
+        reading = together(without_stains(without_rules(reading), part.crop, letter), letter)
         floor = self._min_confidence if floor is None else floor
         if is_doubtful(reading, part.line.size, layout.letter_size, floor):
             log.debug("Left out, too unsure: %r", reading.text)
@@ -274,7 +284,7 @@ def _without_rule(rows: np.ndarray, cover: np.ndarray, base: float) -> np.ndarra
 def _lines(row: Row, layout: PageLayout) -> list[Line]:
     """The parts of a row that have words as one line, or as several where their sizes differ."""
     groups: list[Row] = []
-    for part, words in row:
+    for part, words in with_initials(row):
         if not words:
             continue
         if groups:

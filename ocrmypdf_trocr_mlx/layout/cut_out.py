@@ -17,7 +17,8 @@ class LinePart:
 
     `line`: geometry on the upright page, in pixels of the page image.  `crop`: uint8 (h, w),
     dark on light, its columns running along the baseline from `line.left - margin`, at
-    `1 / scale` page pixels a column; the baseline is at `baseline_row`.
+    `1 / scale` page pixels a column; the baseline is at `baseline_row`.  `is_initial`: it is the
+    first letter of the part that follows.
     """
 
     line: TextLine
@@ -25,6 +26,7 @@ class LinePart:
     margin: float
     scale: float
     baseline_row: float
+    is_initial: bool = False
 
 
 def cut_out(

@@ -32,11 +32,13 @@ class Ink:
 
     `mask`: uint8 (H, W), 255 where a letter may be; `dark`: uint8 (H, W), 255 inside fills
     whose text is light; `rules`: uint8 (H, W), 255 on the ruled lines that were taken out.
+    `whole`: uint8 (H, W), 255 on all ink, before anything was taken out.
     """
 
     mask: Mask
     dark: Mask
     rules: Mask
+    whole: Mask
 
 
 def threshold(gray: np.ndarray, window: int) -> Mask:
@@ -167,6 +169,7 @@ def find_ink(gray: np.ndarray, size: float, enlarged: float = 1.0) -> Ink:
     if is_speckled(mask, size):
         soft = cv2.GaussianBlur(gray, (0, 0), 0.12 * size)
         mask = without_specks(threshold(soft, window), size)
+    whole = mask.copy()
     dark = dark_fills(gray, size)
     screens = find_screens(gray, mask, size, enlarged)
     if dark.any():
@@ -184,4 +187,4 @@ def find_ink(gray: np.ndarray, size: float, enlarged: float = 1.0) -> Ink:
     mask = cv2.subtract(mask, rules)
     labels, stats = components(mask)
     apart = dotted_rules(mask, labels, stats, size) | frames(mask, labels, stats, rules, size)
-    return Ink(cv2.subtract(mask, apart), dark, cv2.bitwise_or(rules, apart))
+    return Ink(cv2.subtract(mask, apart), dark, cv2.bitwise_or(rules, apart), whole)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .baseline import Knots, find_bend
 from .clutter import Mask
+from .dashes import lone_dashes
 from .segments import Segment, quantile
 from .strays import without_strays
 
@@ -108,7 +109,15 @@ def find_text_lines(segments: list[Segment], rules: Mask, size: float) -> list[T
     chains = _link(segments, rules)
     runs = [Segment(np.concatenate([s.chars for s in c]), sum(s.area for s in c)) for c in chains]
     parts = _cut_at_gutters(runs)
-    return [measure(p) for p in map(_without_stray_dots, parts) if _is_text(p, size)]
+    lines = [measure(p) for p in map(_without_stray_dots, parts) if _is_text(p, size)]
+    return lines + [_at(dash, measure(rest)) for dash, rest in lone_dashes(runs, parts, size)]
+
+
+def _at(part: Segment, line: TextLine) -> TextLine:
+    """The part of a line's geometry that lies at `part`."""
+    left, right = float(part.left), float(part.right)
+    y_left, y_right = line.base(np.array([left, right])).tolist()
+    return TextLine(left, right, y_left, y_right, line.ascent, line.descent, line.size)
 
 
 def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
@@ -121,6 +130,7 @@ def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
     start = np.array([s.band(right_end=False) for s in segments])
     end = np.array([s.band(right_end=True) for s in segments])
     sizes = np.array([s.size for s in segments])
+    grounds = np.array([s.ground for s in segments])
     best_right = np.full(n, -1)
     best_left: dict[int, tuple[float, int]] = {}
     for i in range(n):
@@ -131,6 +141,7 @@ def _link(segments: list[Segment], rules: Mask) -> list[list[Segment]]:
         ok = (
             (gap < WIDE * np.minimum(sizes, sizes[i]))
             & (gap > -0.6 * big)
+            & (grounds == grounds[i])
             & (lefts > lefts[i])
             & (rights > rights[i])
             & (overlap > 0.45 * small)

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from .clutter import level_at, odd
+from .clutter import Mask, level_at, odd
 from .cut_out import LinePart, cut_out
+from .edges import without_cut_off
+from .fills import on_grounds
+from .initials import lines_and_initials
 from .ink import Ink, find_ink
 from .lean import find_lean
 from .lines import TextLine, find_text_lines
@@ -85,11 +88,23 @@ class Sight:
 
     def lines(self) -> list[TextLine]:
         """The text lines, as on the flat page, at working scale."""
-        size, surface = self.sheet.size, self.surface
+        return self.lines_of(self.ink.mask)
+
+    def lines_and_initials(self) -> tuple[list[TextLine], dict[int, TextLine]]:
+        """The lines, and the initials of some by the ids of these; of bent pages no initials."""
+        if self.surface.is_flat:
+            return lines_and_initials(self.ink, self.sheet.size, self.lines_of)
+        return self.lines(), {}
+
+    def lines_of(self, mask: Mask) -> list[TextLine]:
+        """The text lines of a mask of some of the ink."""
+        size, ink, surface = self.sheet.size, self.ink, self.surface
         if surface.is_flat:
-            return find_text_lines(self.segments, self.ink.rules, size)
-        segments = find_segments(self.ink.mask, size, surface.flattened)
-        return find_text_lines(segments, surface.flattened_mask(self.ink.rules), size)
+            segments = self.segments if mask is ink.mask else find_segments(mask, size)
+            return find_text_lines(on_grounds(segments, ink.dark, size), ink.rules, size)
+        segments = find_segments(mask, size, surface.flattened)
+        segments = on_grounds(segments, surface.flattened_mask(ink.dark), size)
+        return find_text_lines(segments, surface.flattened_mask(ink.rules), size)
 
     def turn(self) -> float:
         """Degrees counter-clockwise by which a bent page should be turned once more, else 0.
@@ -148,16 +163,25 @@ def find_layout(gray: np.ndarray, crop_height: int = 48) -> PageLayout:
     sheet, ink, surface = sight.sheet, sight.ink, sight.surface
     gray, scale, size, skew = sheet.gray, sheet.scale, sheet.size, sheet.skew
     # Where the page is bent, its lines are found and ordered as on the flat page.
-    lines = sight.lines()
+    lines, initials = sight.lines_and_initials()
+    to_page = cv2.invertAffineTransform(sheet.turn)
+    lines = without_cut_off(lines, to_page * [1 / scale, 1 / scale, 1], gray.shape[1])
+
+    paper = np.zeros_like(ink.dark)  # bold strokes of an initial may be taken for a fill
 
     def cut(row: list[TextLine]) -> list[LinePart]:
-        bent = map(surface.bent_line, row)
-        return [cut_out(gray, ink.dark, t, scale, crop_height) for t in bent]
+        parts = []
+        for t in row:
+            if initial := initials.get(id(t)):
+                parts.append(cut_out(gray, paper, initial, scale, crop_height))
+                parts[-1].is_initial = True
+            parts.append(cut_out(gray, ink.dark, surface.bent_line(t), scale, crop_height))
+        return parts
 
     blocks = [
         [[cut(row) for row in paragraph] for paragraph in block] for block in reading_order(lines)
     ]
-    layout = PageLayout(blocks, size / scale, skew, cv2.invertAffineTransform(sheet.turn))
+    layout = PageLayout(blocks, size / scale, skew, to_page)
     upright = list(map(surface.bent_line, lines))
     up, down = find_sideways(ink.mask, ink.rules, upright, size)
     height, width = gray.shape

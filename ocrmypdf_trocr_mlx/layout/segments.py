@@ -35,11 +35,12 @@ class Segment:
     """Letters on a line without a wide gap.
 
     `chars`: (N, 4) float x0, y0, x1, y1 of the connected pieces of ink, sorted by x0.
-    `area`: their pixels of ink.
+    `area`: their pixels of ink.  `ground`: the number of the dark box they lie in; 0 is the paper.
     """
 
     chars: np.ndarray
     area: float
+    ground: int = 0
 
     def __post_init__(self) -> None:
         self.chars = self.chars[np.argsort(self.chars[:, 0], kind="stable")]

@@ -38,7 +38,7 @@ def draw_stages(gray: np.ndarray) -> dict[str, np.ndarray]:
     _draw_segments(colours, sight.segments)
     small = cv2.resize(sight.sheet.gray, ink.mask.shape[::-1], interpolation=cv2.INTER_AREA)
     page = cv2.cvtColor(cv2.addWeighted(small, _PALE, small, 0, 255 * _PALE), cv2.COLOR_GRAY2BGR)
-    _draw_lines(page, list(map(sight.surface.bent_line, sight.lines())))
+    _draw_lines(page, list(map(sight.surface.bent_line, sight.lines_and_initials()[0])))
     return {"ink": colours, "lines": page}
 
 

@@ -34,8 +34,8 @@ def without_strays(segment: Segment) -> list[Segment]:
     if not 0 < np.count_nonzero(off) < MOST * len(off):
         return [segment]
     share = segment.area / len(chars)
-    own = Segment(chars[~off], share * np.count_nonzero(~off))
-    return [own, *(Segment(piece[None], share) for piece in chars[off])]
+    own = Segment(chars[~off], share * np.count_nonzero(~off), segment.ground)
+    return [own, *(Segment(piece[None], share, segment.ground) for piece in chars[off])]
 
 
 def _band(segment: Segment) -> tuple[float, float]:
