@@ -45,6 +45,4 @@ def _begun(letter: Word, word: Word) -> Word:
         for c in letter.characters
     )
     box = Box(min(letter.box.left, low.left), low.top, low.right, low.bottom)
-    return dataclasses.replace(
-        word, text=letter.text + word.text, box=box, characters=[*own, *rest]
-    )
+    return dataclasses.replace(word, text=letter.text + word.text, box=box, characters=own + rest)

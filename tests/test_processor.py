@@ -23,7 +23,7 @@ class InkRecognizer:
         future: Future[Reading] = Future()
         middle, right = crop.shape[1] / 2, float(crop.shape[1])
         ink = str(int((crop < 128).sum()))
-        words = (ReadWord("ink\x07", 0.0, middle, 0.9), ReadWord(ink, middle, right, 0.6))
+        words = (ReadWord("ink\x07", 0.0, middle, 0.9), ReadWord(ink, middle, right, 0.88))
         future.set_result(Reading(words))
         return future
 
@@ -58,7 +58,7 @@ def test_a_page_from_any_source(processor, letter, tmp_path) -> None:
 def test_a_page_has_places_and_confidences(processor, letter) -> None:
     page = processor.read_page(letter)
     words = list(page.words)
-    assert [w.confidence for w in words] == [0.9, 0.6] * 4
+    assert [w.confidence for w in words] == [0.9, 0.88] * 4
     assert {w.text for w in words[::2]} == {"ink"}, "without the control character"
     assert 60 < words[0].box.left < 100 < words[1].box.left and words[0].box.top < 120
     assert page.image is letter and page.to_dict()["width"] == 1000
