@@ -83,9 +83,11 @@ def _possible_cuts(profile: InkProfile) -> list[_Cut]:
     word_gap = _least_word_gap([b - a for a, b in gaps], height)
     cuts = {}
     step = max(1, height // 4)
-    for start in range(step, len(columns) - step, step):
-        x = start + int(columns[start : start + step].argmin())
-        cuts[x] = _Cut(x, _INK_COST * (1 + float(columns[x])), False)
+    quarters = columns[step : (len(columns) - 1) // step * step].reshape(-1, step)
+    least = np.arange(1, len(quarters) + 1) * step + quarters.argmin(axis=1)
+    costs = _INK_COST * (1 + columns[least])
+    for x, cost in zip(least.tolist(), costs.tolist(), strict=True):
+        cuts[x] = _Cut(x, cost, False)
     for a, b in gaps:
         x, narrow = (a + b) // 2, max(0.0, 1 - (b - a) / (_AMPLE_GAP * height))
         at_gap = b - a >= word_gap
