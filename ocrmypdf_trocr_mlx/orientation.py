@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE
+from ocrmypdf_trocr_mlx.gray import to_gray
 from ocrmypdf_trocr_mlx.layout import find_layout, find_page_skew
-from ocrmypdf_trocr_mlx.reader import to_gray
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
 
 SAMPLES = 8

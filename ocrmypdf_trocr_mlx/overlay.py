@@ -10,8 +10,8 @@ from urllib.parse import quote
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrmypdf_trocr_mlx import viewer
+from ocrmypdf_trocr_mlx.gray import to_gray
 from ocrmypdf_trocr_mlx.layout.stages import draw_stages
-from ocrmypdf_trocr_mlx.reader import to_gray
 from ocrmypdf_trocr_mlx.result import Page
 
 _MAX_SIDE = 2500  # an overlay is looked at on a screen

@@ -16,9 +16,11 @@ from PIL import Image
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.documents import DEFAULT_DPI, page_images
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE
+from ocrmypdf_trocr_mlx.gray import to_gray
 from ocrmypdf_trocr_mlx.pipeline import map_ahead
+from ocrmypdf_trocr_mlx.places import word_of
 from ocrmypdf_trocr_mlx.printable import clean, printable
-from ocrmypdf_trocr_mlx.reader import PageReader, is_line, to_gray, word_of
+from ocrmypdf_trocr_mlx.reader import PageReader, is_line
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer, shared
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph
 

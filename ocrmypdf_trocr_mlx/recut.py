@@ -6,12 +6,20 @@ cut may be read surely.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
-from ocrmypdf_trocr_mlx.layout import LinePart
+from ocrmypdf_trocr_mlx.assembly import Row
+from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout
 from ocrmypdf_trocr_mlx.layout.lines import TextLine
 from ocrmypdf_trocr_mlx.recognizer.ink import ink_mask, ink_profile
+from ocrmypdf_trocr_mlx.result import Box, Word
+from ocrmypdf_trocr_mlx.sideways import covered
 
+# A line is cut otherwise if it is so wide and its letters are so high, in letter sizes; so many
+# at most, and of what is read then fewer characters may be chance.
+WORD, LETTER, MOST, LEAST_READ = 2.0, 0.6, 32, 3
 # Rows are parted where there is less than this share of the ink of both, in the middle of the crop.
 VALLEY, MIDDLE = 0.4, (0.25, 0.75)
 # Columns are parted at the widest gap, of at least so many heights of the crop.
@@ -21,6 +29,51 @@ PAPER = 0.15
 LEAST = 3  # pixels; less is no piece
 
 Cut = list[LinePart]  # pieces, below each other or from left to right
+
+
+def read_again(
+    parts: Sequence[LinePart],
+    layout: PageLayout,
+    read: Callable[[Sequence[LinePart], PageLayout], list[list[Word]]],
+    taken: Sequence[Box],
+) -> dict[int, list[Row]]:
+    """Of parts of a layout that could not be read, by their ids: the rows of the better cut.
+
+    `read` gives the words of parts, none for one that it does not trust.  A piece of which words
+    lie on boxes that are `taken` by other words is left out.
+    """
+    ways = [(part, cut) for part in _worth_a_cut(parts, layout) for cut in cuts(part) if cut]
+    found = iter(read([piece for _, cut in ways for piece in cut], layout))
+    best: dict[int, list[Row]] = {}
+    most: dict[int, int] = {}
+    for part, cut in ways:
+        row = [(piece, words) for piece, words in zip(cut, found, strict=False) if _is_long(words)]
+        length = sum(len(word.text) for _, words in row for word in words)
+        if length > most.get(id(part), 0):
+            most[id(part)] = length
+            above = len(row) > 1 and row[0][0].line.bottom < row[1][0].line.middle
+            best[id(part)] = [[piece] for piece in row] if above else [row]
+    return {key: [_without_copies(row, taken) for row in rows] for key, rows in best.items()}
+
+
+def _worth_a_cut(parts: Sequence[LinePart], layout: PageLayout) -> list[LinePart]:
+    """Those of some parts in which a few letters may be, the largest, if they are many."""
+    size = layout.letter_size
+    able = [p for p in parts if p.line.width > WORD * size and p.line.size > LETTER * size]
+    return sorted(able, key=lambda part: part.line.width, reverse=True)[:MOST]
+
+
+def _is_long(words: Sequence[Word]) -> bool:
+    return len(" ".join(word.text for word in words)) >= LEAST_READ
+
+
+def _without_copies(row: Row, taken: Sequence[Box]) -> Row:
+    """The row less pieces, some of whose words lie where others were read."""
+    return [
+        (piece, words)
+        for piece, words in row
+        if not any(covered(word.box, box) for word in words for box in taken)
+    ]
 
 
 def cuts(part: LinePart) -> tuple[Cut, Cut]:

@@ -22,6 +22,14 @@ SURE = 0.97
 WORDS = 30
 
 
+def remove_specks(words: Sequence[Word]) -> None:
+    """Take marks that no word of the page has surely off its words, and off their characters."""
+    for word, text in zip(words, without_specks(words), strict=True):
+        word.text = text
+        for character, c in zip(word.characters, text, strict=False):
+            character.text = c
+
+
 def without_specks(words: Sequence[Word]) -> list[str]:
     """The texts of a page's words, less marks that no word of the page has surely."""
     texts = [word.text for word in words]

@@ -41,7 +41,7 @@ class FakeReader:
         self.images: list[np.ndarray] = []
 
     def read(self, image: Image.Image) -> Page:
-        from ocrmypdf_trocr_mlx.reader import to_gray
+        from ocrmypdf_trocr_mlx.gray import to_gray
 
         self.images.append(to_gray(image))
         return fixed_page(*image.size)

@@ -11,7 +11,7 @@ from PIL import Image, ImageFont
 from test_hocr import draw as draw_text
 from test_hocr import first_letters, via_tree
 
-from ocrmypdf_trocr_mlx import hocr, overlay, reader, viewer
+from ocrmypdf_trocr_mlx import assembly, hocr, overlay, places, viewer
 from ocrmypdf_trocr_mlx.bench.curved_pages import BENDS, PITCH, SIZE, CurvedPage, draw
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
 from ocrmypdf_trocr_mlx.layout.lines import TextLine
@@ -68,7 +68,7 @@ def test_boxes_of_words_hold_their_ink(truth: CurvedPage, layout: PageLayout) ->
             box = Box(*corners)
             left, right = ((x - start) * part.scale for x in (box.left, box.right))
             found.append(
-                overlap(box, reader._word_box(part, left, right, layout, reader.LEAST_WORD))
+                overlap(box, places.word_box(part, left, right, layout, places.LEAST_WORD))
             )
     assert np.mean(found) > 0.85
     assert np.quantile(found, 0.02) > 0.6
@@ -77,12 +77,12 @@ def test_boxes_of_words_hold_their_ink(truth: CurvedPage, layout: PageLayout) ->
 def test_a_line_tells_all_points_of_its_baseline(layout: PageLayout) -> None:
     word = [Word("a", Box(0, 0, 1, 1), 1.0)]
     bent = layout.parts[-1].line
-    line = reader._line([bent], word, layout)
+    line = assembly.line_of([bent], word, layout)
     assert np.allclose(line.baseline, bent.ends) and len(line.baseline) > 2
     straight = TextLine(1700.0, 1800.0, 50.0, 60.0, 20.0, 5.0, 14.0)
-    both = reader._line([bent, straight], word, layout)
+    both = assembly.line_of([bent, straight], word, layout)
     assert np.allclose(both.baseline, (*bent.ends, (1700, 50), (1800, 60)))
-    assert reader._line([straight, straight], word, layout).baseline == ((1700, 50), (1800, 60))
+    assert assembly.line_of([straight, straight], word, layout).baseline == ((1700, 50), (1800, 60))
 
 
 def test_pieces_of_a_bent_line_are_bent() -> None:

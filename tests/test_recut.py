@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ocrmypdf_trocr_mlx import reader
+from ocrmypdf_trocr_mlx import reader, recut
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout
 from ocrmypdf_trocr_mlx.layout.lines import TextLine
 from ocrmypdf_trocr_mlx.reader import PageReader
@@ -100,8 +100,8 @@ def test_a_page_reads_again_what_it_could_not(count: int, monkeypatch: pytest.Mo
     page = PageReader(rows).read(np.full((1000, 1000), 255, np.uint8))  # type: ignore[arg-type]
     read = [line.text for line in page.lines]
     assert read[:2] == ["upper names here", "lower"]
-    assert len(read) <= 2 * reader.MOST_AGAIN
-    assert rows.asked <= count + 4 * reader.MOST_AGAIN
+    assert len(read) <= 2 * recut.MOST
+    assert rows.asked <= count + 4 * recut.MOST
     upper, lower = list(page.lines)[:2]
     assert upper.baseline[0][1] < lower.baseline[0][1] == pytest.approx(boxes[1][3], abs=6)
 

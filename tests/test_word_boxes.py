@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocrmypdf_trocr_mlx import reader
+from ocrmypdf_trocr_mlx import places
 from ocrmypdf_trocr_mlx.layout.lines import TextLine
 from ocrmypdf_trocr_mlx.layout.page import LinePart
 
@@ -41,6 +41,6 @@ RULE = (0, 50, 200, 53)
 def test_ink_of_a_word(
     inked: tuple[tuple[int, int, int, int], ...], expected: tuple[int, int]
 ) -> None:
-    above, below = reader._ink_rows(part(*inked), 18, 50)
+    above, below = places.ink_rows(part(*inked), 18, 50)
 
     assert (above, below) == pytest.approx(expected, abs=1)

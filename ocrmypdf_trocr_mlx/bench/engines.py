@@ -124,8 +124,8 @@ def _trocr_reader(settings: Settings) -> Engine:
 
 
 def _trocr_finder(settings: Settings) -> Engine:
+    from ocrmypdf_trocr_mlx.gray import to_gray
     from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
-    from ocrmypdf_trocr_mlx.reader import to_gray
 
     def box(part: LinePart, layout: PageLayout) -> Box:
         line = part.line

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ocrmypdf_trocr_mlx.gray import to_gray
 from ocrmypdf_trocr_mlx.layout import find_layout
-from ocrmypdf_trocr_mlx.reader import to_gray
 
 from .engines import cpu_seconds
 from .report import number

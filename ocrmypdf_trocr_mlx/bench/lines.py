@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
-from ocrmypdf_trocr_mlx.reader import to_gray
+from ocrmypdf_trocr_mlx.gray import to_gray
 from ocrmypdf_trocr_mlx.recognizer import Recognizer
 from ocrmypdf_trocr_mlx.result import Box
 from ocrmypdf_trocr_mlx.training.data import Found, Line, Problem, clean_text, read_labels

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ocrmypdf_trocr_mlx.reader import to_gray
+from ocrmypdf_trocr_mlx.gray import to_gray
 
 from .engines import Settings, Unavailable
 from .report import number, percent

@@ -67,7 +67,7 @@ def bench(
 
 def _crops(paths: list[Path], count: int) -> list[np.ndarray]:
     from ocrmypdf_trocr_mlx.documents import page_images
-    from ocrmypdf_trocr_mlx.reader import to_gray
+    from ocrmypdf_trocr_mlx.gray import to_gray
     from ocrmypdf_trocr_mlx.samples import rendered_lines
 
     if not paths:

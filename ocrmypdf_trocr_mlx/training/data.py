@@ -152,7 +152,7 @@ def clean_text(text: str) -> str:
 
 def decode_gray(data: bytes) -> np.ndarray:
     """uint8 (h, w) of an image file's content; raises one of UNREADABLE."""
-    from ocrmypdf_trocr_mlx.reader import to_gray
+    from ocrmypdf_trocr_mlx.gray import to_gray
 
     with Image.open(io.BytesIO(data)) as image:
         gray = to_gray(image)
