@@ -29,8 +29,8 @@ def find_orientation(image: Image.Image | np.ndarray, recognizer: Recognizer) ->
     for quarter in (0, 1):
         sample = _sample(np.ascontiguousarray(np.rot90(gray, -quarter)))
         turned = [np.ascontiguousarray(c[::-1, ::-1]) for c in sample]
-        futures[90 * quarter] = [recognizer.submit(c) for c in sample]
-        futures[90 * quarter + 180] = [recognizer.submit(c) for c in turned]
+        futures[90 * quarter] = recognizer.submit_all(sample)
+        futures[90 * quarter + 180] = recognizer.submit_all(turned)
     scores = {angle: _score([f.result() for f in own]) for angle, own in futures.items()}
     best, second = sorted(scores, key=lambda a: -scores[a])[:2]
     if scores[best] < DEFAULT_MIN_CONFIDENCE:  # pictures are surer one way up, too

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -50,8 +49,8 @@ class PageReader:
         threads wait for each other (sixteen took twice the processor time of one).
         """
         cv2.setNumThreads(1)
-        submit = recognizer.submit
-        self._submit = functools.partial(submit, characters=True) if characters else submit
+        self._recognizer = recognizer
+        self._characters = characters
         self._min_confidence = min_confidence
 
     def read(self, image: Image.Image | np.ndarray) -> Page:
@@ -87,7 +86,8 @@ class PageReader:
 
     def _readings(self, parts: Sequence[LinePart]) -> Iterator[Reading]:
         """In order; if one failed or the caller gave up, the rest are not read."""
-        return _results([self._submit(part.crop) for part in parts])
+        crops = [part.crop for part in parts]
+        return _results(self._recognizer.submit_all(crops, characters=self._characters))
 
     def _read(
         self, parts: Sequence[LinePart], layout: PageLayout, floor: float | None = None

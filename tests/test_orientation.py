@@ -59,6 +59,9 @@ class Unsure:
     def __init__(self, best: float) -> None:
         self.confidences = [best] * len(LINES)
 
+    def submit_all(self, crops: list[np.ndarray]) -> list[Future[Reading]]:
+        return [self.submit(crop) for crop in crops]
+
     def submit(self, crop: np.ndarray) -> Future[Reading]:
         confidence = self.confidences.pop() if self.confidences else 0.2
         future: Future[Reading] = Future()

@@ -27,6 +27,9 @@ class InkRecognizer:
         future.set_result(Reading(words))
         return future
 
+    def submit_all(self, crops, *, characters=False):
+        return [self.submit(crop) for crop in crops]
+
     def read(self, crops, *, characters=False):
         return [self.submit(crop).result() for crop in crops]
 

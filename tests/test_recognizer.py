@@ -15,7 +15,7 @@ from ocrmypdf_trocr_mlx import backend
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRConfig
-from ocrmypdf_trocr_mlx.recognizer import Recognizer, service
+from ocrmypdf_trocr_mlx.recognizer import Recognizer, service, sizes
 from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcript
 from ocrmypdf_trocr_mlx.training.evaluate import edit_distance
 
@@ -59,11 +59,13 @@ class Slow:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.at_work = self.most = 0
+        self.sizes: list[int] = []
 
     def __call__(self, images: list, between: Callable[[], None]) -> list[Transcript]:
         with self.lock:
             self.at_work += 1
             self.most = max(self.most, self.at_work)
+            self.sizes.append(len(images))
         time.sleep(0.05)
         with self.lock:
             self.at_work -= 1
@@ -88,6 +90,21 @@ def test_lanes_work_at_the_same_time_and_pieces_come_together(slow) -> None:
     readings = recognizer.read([long] * 40)
     assert stand_in.most == 3
     assert len({reading.text for reading in readings}) == 1 and len(readings[0].words) > 3
+
+
+def test_a_gpu_is_given_all_lines_of_a_page_together(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "on_cpu", lambda: False)
+    recognizer = Recognizer(checkpoint, device="cpu", batch_size=40, lanes=1)
+    stand_in = Slow()
+    stand_in.fit = recognizer._transcriber.fit  # type: ignore[attr-defined]
+    recognizer._transcriber = stand_in  # type: ignore[assignment]
+    try:
+        assert len(recognizer.read([line("same")] * 70)) == 70
+    finally:
+        recognizer.close()
+    assert stand_in.sizes == [40, 30]
 
 
 def test_only_the_guilty_line_fails(slow) -> None:
@@ -140,9 +157,9 @@ def test_batches_suit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
         DecoderConfig(d_model=384, decoder_layers=3),
     )
     published = TrOCRConfig(EncoderConfig(image_size=(384, 384)), DecoderConfig())
-    assert {service._suitable_batch(config) for config in (line_model, published)} == {32}
-    monkeypatch.setattr(service, "_on_cpu", lambda: False)
+    assert {sizes.suitable_batch(config) for config in (line_model, published)} == {32}
+    monkeypatch.setattr(sizes, "on_cpu", lambda: False)
     for gigabytes, batches in ((80, (1024, 47)), (16, (600, 9)), (0.1, (3, 1))):
         monkeypatch.setattr(backend, "gpu_memory", lambda n=gigabytes: int(n * 2**30))
-        found = (service._suitable_batch(line_model), service._suitable_batch(published))
+        found = (sizes.suitable_batch(line_model), sizes.suitable_batch(published))
         assert found == batches

@@ -79,6 +79,9 @@ class Rows:
     def __init__(self, names: dict[int, str]) -> None:
         self.names, self.asked = names, 0
 
+    def submit_all(self, crops: list[np.ndarray], *, characters: bool) -> list[Future[Reading]]:
+        return [self.submit(crop) for crop in crops]
+
     def submit(self, crop: np.ndarray) -> Future[Reading]:
         self.asked += 1
         future: Future[Reading] = Future()

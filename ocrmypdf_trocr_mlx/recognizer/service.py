@@ -21,12 +21,12 @@ import numpy as np
 from ocrmypdf_trocr_mlx import backend
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
-from ocrmypdf_trocr_mlx.model.config import TrOCRConfig
 
 from .align import place_words
 from .characters import FINE
 from .ink import InkProfile, ink_profile
 from .reading import ReadCharacter, Reading, ReadWord
+from .sizes import on_cpu, suitable_batch, suitable_lanes
 from .split import Piece, split_line
 from .transcribe import LineImage, Transcriber, Transcript
 
@@ -36,11 +36,6 @@ Read = TypeVar("Read", ReadWord, ReadCharacter)
 
 # So many batches may wait, and lines: enough to sort by width, few enough to hold in memory.
 _WAITING_BATCHES, _WAITING_LINES = 16, 4096
-# More threads that compute need more memory than they save time.
-_MAX_LANES = 4
-# Lines read at once: an NVIDIA GPU read 5 to 20 % more lines a second by 1,024 than by 256.  What a
-# decoder reads of them may take such a share of a GPU's memory.
-_CPU_BATCH, _MAX_GPU_BATCH, _GPU_SHARE = 32, 1024, 1 / 64
 # A text of which less was drafted, too, may be made up: the less, the less its words are sure.
 _AGREED = 0.5
 # Fewer lines together are read more slowly, line by line.
@@ -87,7 +82,7 @@ class Recognizer:
     to gain by being shared among threads.
 
     May be used from many threads at once, but not by a forked child of the process that made
-    it.  `submit` waits when too many lines are waiting.
+    it.  To submit waits when too many lines are waiting.
     """
 
     def __init__(
@@ -109,8 +104,10 @@ class Recognizer:
         self._batches: deque[list[_Job]] = deque()
         self._closed = False
         backend.prepare(device)
-        self._batch_size = batch_size or _suitable_batch(checkpoint.config)
-        self._lanes = lanes or _suitable_lanes()
+        self._batch_size = batch_size or suitable_batch(checkpoint.config)
+        # A processor begins with the first line; a GPU reads many in the time of a few.
+        self._at_once = 1 if on_cpu() else self._batch_size
+        self._lanes = lanes or suitable_lanes()
         backend.share_threads(self._lanes)
         self._running = self._lanes
         self._ended = threading.Event()
@@ -127,24 +124,41 @@ class Recognizer:
 
         With `characters` the words have theirs.
         """
+        (future,) = self.submit_all([crop], characters=characters)
+        return future
+
+    def submit_all(
+        self, crops: Sequence[np.ndarray], *, characters: bool = False
+    ) -> list[Future[Reading]]:
+        """Queue lines, as `submit` does one: on a GPU they are read together, and so sooner."""
         self._check_process()
-        _check_crop(crop)
-        future: Future[Reading] = Future()
-        jobs = self._prepare(crop, future, characters)
+        futures: list[Future[Reading]] = []
+        jobs: list[_Job] = []
+        for crop in crops:
+            _check_crop(crop)
+            future: Future[Reading] = Future()
+            futures.append(future)
+            jobs += self._prepare(crop, future, characters)
+            if len(jobs) >= self._at_once:
+                self._queue(jobs)
+                jobs = []
+        self._queue(jobs)
+        return futures
+
+    def _queue(self, jobs: list[_Job]) -> None:
+        """Wait for room, and have them read."""
         if not jobs:
-            future.set_result(Reading())
-            return future
+            return
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._has_room())
             if self._closed:
                 raise _ClosedError("the recognizer is closed")
             self._waiting.extend(jobs)
             self._changed.notify_all()
-        return future
 
     def read(self, crops: Sequence[np.ndarray], *, characters: bool = False) -> list[Reading]:
         """Read lines and wait for them; raises what the first failing one raised."""
-        futures = [self.submit(crop, characters=characters) for crop in crops]
+        futures = self.submit_all(crops, characters=characters)
         try:
             return [future.result() for future in futures]
         finally:
@@ -177,9 +191,10 @@ class Recognizer:
             )
 
     def _prepare(self, crop: np.ndarray, future: Future[Reading], characters: bool) -> list[_Job]:
-        """Cut and resize, in the thread that submits."""
+        """Cut and resize, in the thread that submits; a blank line is read already."""
         ink = ink_profile(crop)
         if ink.is_blank:
+            future.set_result(Reading())
             return []
         pieces = split_line(ink, self._transcriber.max_aspect)
         fine = ink_profile(crop, FINE) if characters else None
@@ -251,26 +266,6 @@ class Recognizer:
     def _fail(self, jobs: Sequence[_Job], error: BaseException) -> None:
         for job in jobs:
             job.line.fail(error)
-
-
-def _suitable_lanes() -> int:
-    return min(_MAX_LANES, backend.available_cpus()) if _on_cpu() else 1
-
-
-def _suitable_batch(config: TrOCRConfig) -> int:
-    if _on_cpu():
-        return _CPU_BATCH
-    return max(1, min(_MAX_GPU_BATCH, int(_GPU_SHARE * backend.gpu_memory()) // _memory(config)))
-
-
-def _memory(config: TrOCRConfig) -> int:
-    """Bytes of the keys and values that a decoder in half precision has of an image."""
-    states = config.encoder.num_states(*config.encoder.image_size)
-    return 2 * 2 * config.decoder.decoder_layers * config.decoder.d_model * states
-
-
-def _on_cpu() -> bool:
-    return mx.default_device() == mx.Device(mx.cpu)
 
 
 def _serve(recognizers: list[Recognizer]) -> None:
