@@ -154,6 +154,16 @@ def prepare(device: str = "auto") -> None:
         _warn_if_slow()
 
 
+def keeps_quantized() -> bool:
+    """Whether the default device is fast with quantized weights as they are: Apple's GPUs are.
+
+    300 lines took an NVIDIA H100 163 s with 8-bit layers, and 13 s in float16 (MLX 0.32.4).
+    """
+    import mlx.core as mx
+
+    return mx.default_device().type == mx.gpu and not mx.cuda.is_available()
+
+
 def gpu_memory() -> int:
     """Bytes of the GPU's memory, on a Mac of all memory."""
     import mlx.core as mx

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from ocrmypdf_trocr_mlx import backend
 from ocrmypdf_trocr_mlx.checkpoints.convert import DTYPES, convert
 from ocrmypdf_trocr_mlx.checkpoints.load import load
 from ocrmypdf_trocr_mlx.recognizer import Recognizer
@@ -46,7 +47,7 @@ def measure(
 
     The checkpoint is converted and used as the recognizer uses it on this device: a GPU computes
     with what is stored (in float16 where layers are quantized), a processor, which is slow at
-    that, in float32 with the weights as they were rounded.  `device` has been prepared.
+    that, in float32 with the weights as they were rounded; see `backend.keeps_quantized`.  `device` has been prepared.
     """
     exact: list[str] = []
     for precision in (EXACT, *precisions):
@@ -75,7 +76,8 @@ def _read(
         convert(folder, target, dtype, bits)
         stored = (target / "model.safetensors").stat().st_size
         on_gpu = mx.default_device().type == mx.gpu
-        checkpoint = load(target, DTYPES[dtype] if on_gpu else mx.float32, keep_quantized=on_gpu)
+        used = DTYPES[dtype] if on_gpu else mx.float32
+        checkpoint = load(target, used, keep_quantized=backend.keeps_quantized())
     recognizer = Recognizer(checkpoint, device=device)
     try:
         readings = recognizer.read([line.pixels for line in lines])

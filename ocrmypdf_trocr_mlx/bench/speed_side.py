@@ -40,7 +40,7 @@ def run_mlx(job: dict[str, Any], images: Images) -> Side:
     dtype = mx.float16 if on_gpu else mx.float32
     mx.eval(mx.zeros(1))  # starting a GPU is not the checkpoint's time
     imported = time.perf_counter()
-    checkpoint = load(Path(job["folder"]), dtype, keep_quantized=on_gpu)
+    checkpoint = load(Path(job["folder"]), dtype, keep_quantized=backend.keeps_quantized())
     loaded = time.perf_counter()
     transcriber = Transcriber(checkpoint)
 

@@ -299,7 +299,7 @@ def shared(
             backend.prepare(device)
             on_gpu = mx.default_device().type == mx.gpu
             dtype = mx.float16 if on_gpu else mx.float32
-            checkpoint = load(folder, dtype, keep_quantized=on_gpu)
+            checkpoint = load(folder, dtype, keep_quantized=backend.keeps_quantized())
             recognizer = Recognizer(checkpoint, device=device, batch_size=batch_size, beams=beams)
             _shared[key] = recognizer
         return recognizer
