@@ -157,7 +157,8 @@ def prepare(device: str = "auto") -> None:
 def keeps_quantized() -> bool:
     """Whether the default device is fast with quantized weights as they are: Apple's GPUs are.
 
-    300 lines took an NVIDIA H100 163 s with 8-bit layers, and 13 s in float16 (MLX 0.32.4).
+    300 lines took an NVIDIA H100 163 s with 8-bit layers and 13 s in float16 (MLX 0.32.4, both
+    beside other work).
     """
     import mlx.core as mx
 

@@ -47,7 +47,8 @@ def measure(
 
     The checkpoint is converted and used as the recognizer uses it on this device: a GPU computes
     with what is stored (in float16 where layers are quantized), a processor, which is slow at
-    that, in float32 with the weights as they were rounded; see `backend.keeps_quantized`.  `device` has been prepared.
+    that, in float32 with the weights as they were rounded (see `backend.keeps_quantized`).
+    `device` has been prepared.
     """
     exact: list[str] = []
     for precision in (EXACT, *precisions):
