@@ -36,8 +36,8 @@ class Surface:
     """The slopes of the lines of a page: float (rows, columns), dy/dx in cells of `cell` pixels.
 
     No slopes at all: the page is flat.  At x = `middle` the heights of the flat page are those of
-    the page itself.  `tilt`: degrees by which the page
-    must be turned, counter-clockwise, for its lines to be level in the mean.
+    the page itself.  `tilt`: degrees by which the page must be turned, counter-clockwise, for its
+    lines to be level in the mean.
     """
 
     slopes: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
