@@ -23,6 +23,7 @@ from ocrmypdf_trocr_mlx.recognizer.service import _place
 from ocrmypdf_trocr_mlx.recognizer.split import split_line
 from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcriber, Transcript
 from ocrmypdf_trocr_mlx.samples import TEXTS, rendered_line
+from ocrmypdf_trocr_mlx.training.evaluate import edit_distance
 
 VOCABULARY, BLANK = 40, 1
 FAMILIES = {
@@ -234,6 +235,23 @@ def test_how_much_was_drafted_as_it_was_said(draft: str, said: list[str], agreem
     for part in said:
         expected.say([ord(c) for c in part])
     assert expected.agreement(len("".join(said)) - 1) == pytest.approx(agreement)
+
+
+def test_drafts_count_as_the_textbook_does() -> None:
+    """Said piece by piece, right or wrong, to their end and beyond."""
+    rng = random.Random(0)
+    for _ in range(300):
+        drafted = [rng.randrange(4) for _ in range(rng.randrange(12))]
+        draft, text = Draft(drafted), []
+        for _ in range(rng.randint(1, 4)):
+            right = draft.ahead(rng.randint(0, 12))
+            text += (said := [*right, rng.randrange(5)])
+            draft.say(said)
+            distances = [edit_distance(text, drafted[:i]) for i in range(len(drafted) + 1)]
+            nearest = max(i for i, d in enumerate(distances) if d == min(distances))
+            assert draft.rest == drafted[nearest:]
+        longest = max(len(text) - 1, len(drafted), 1)
+        assert draft.agreement(len(text) - 1) == 1 - min(1, max(0, distances[-1] - 1) / longest)
 
 
 def test_a_text_of_which_nothing_was_drafted_is_unsure() -> None:

@@ -61,8 +61,10 @@ class Draft:
     def __init__(self, tokens: list[int]):
         self._tokens = tokens
         self._trusted = self._asked = len(tokens)
-        # As long as nothing was wrong, so many were right, and no distances are needed.
+        # As long as nothing was wrong, so many were right, and no distances are needed; nor are
+        # they for a token beyond the whole draft, which mostly is the end.
         self._right = 0
+        self._beyond: list[int] = []
         self._distances: Distances | None = None
 
     @property
@@ -85,7 +87,7 @@ class Draft:
         """
         longest = max(length, len(self._tokens))
         if self._distances is None:
-            distance = len(self._tokens) - self._right
+            distance = len(self._tokens) - self._right + len(self._beyond)
         else:
             distance = self._distances.to_whole()
         # The end is said, and not drafted.
@@ -100,7 +102,11 @@ class Draft:
             if self._tokens[self._right : self._right + len(tokens)] == tokens:
                 self._right += len(tokens)
                 return
+            if not self._beyond and self._tokens[self._right :] == tokens[:-1]:
+                self._right, self._beyond = len(self._tokens), tokens[-1:]
+                return
             self._distances = Distances(self._tokens, self._right)
+            self._distances.say(self._beyond)
         self._distances.say(tokens)
 
 
