@@ -1,7 +1,8 @@
 """Reading order: columns, then rows; paragraphs and blocks on the way.
 
 A gutter is a strip no line crosses.  It parts columns of running text only if both sides hold
-lines that fill their column; beside a table's or receipt's gutter one reads on row by row.
+lines that fill their column; beside a table's or receipt's gutter one reads on row by row.  Notes
+beside running text, whose lines stand between its rows, are read after it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .lines import TextLine
+
+# Notes are so many letter sizes wide at most, and their letters so much lower than the text's.  A
+# line of them that is no more than this share of its size off a line of the text is level with
+# it; so many at least, and most, are not.  They follow each other by no more than so many times
+# their size, and the text has so many rows.
+NOTES, LOWER, LEVEL, LEAST, PITCH, TEXT = 15.0, 0.95, 0.15, 2, 3.5, 5
 
 Row = list[TextLine]  # parts of one line, from left to right
 Paragraph = list[Row]
@@ -59,6 +66,13 @@ def _read(parts: _Parts, blocks: list[list[Row]]) -> None:
             _read(parts.take(side), blocks)
         blocks.append([])
         return
+    notes = _notes(parts)
+    if notes is not None:
+        for side in (~notes, notes):
+            blocks.append([])
+            _read(parts.take(side), blocks)
+        blocks.append([])
+        return
     strip = _strips(parts)
     count = int(strip.max()) + 1
     if not blocks:
@@ -78,7 +92,8 @@ def _columns_from(parts: _Parts, strip: np.ndarray, i: int, count: int) -> int:
     """End of the longest run of strips from `i` that one gutter parts; i + 1 if none does."""
 
     def is_parted(end: int) -> bool:
-        return _gutter(parts.take((strip >= i) & (strip < end))) is not None
+        some = parts.take((strip >= i) & (strip < end))
+        return _gutter(some) is not None or _notes(some) is not None
 
     most = i + 1
     while most < count:
@@ -127,6 +142,42 @@ def _gutter(parts: _Parts) -> float | None:
         if _is_column(parts, left) and _is_column(parts, ~left):
             return float(x)
     return None
+
+
+def _notes(parts: _Parts) -> np.ndarray | None:
+    """Which parts are notes beside running text, (N,) bool, if there are any."""
+    if len(parts.lines) < TEXT + LEAST:
+        return None
+    for x in _white(parts.left, parts.right, parts.size)[0]:
+        left = parts.right <= x
+        for notes in (left, ~left):
+            if _are_notes(parts, notes):
+                return notes
+    return None
+
+
+def _are_notes(parts: _Parts, notes: np.ndarray) -> bool:
+    """Is this side narrow, beside running text, and are its lines not the rows of that?"""
+    if np.count_nonzero(notes) < LEAST:
+        return False
+    width = parts.right[notes].max() - parts.left[notes].min()
+    rows_beside = np.count_nonzero(np.bincount(parts.row[~notes]))
+    if width > NOTES * parts.size or rows_beside < TEXT or not _is_column(parts, ~notes):
+        return False
+    text = [t for t, is_note in zip(parts.lines, notes, strict=True) if not is_note]
+    beside = [t for t, is_note in zip(parts.lines, notes, strict=True) if is_note]
+    size, usual = (float(np.median([t.size for t in some])) for some in (beside, text))
+    pitch = np.diff(sorted(t.middle for t in beside))
+    if size > LOWER * usual or pitch.max() > PITCH * size:
+        return False
+    # At the ends that are next to each other: lines may still slope.
+    if beside[0].left < text[0].left:
+        own, rows = [t.y_right for t in beside], [t.y_left for t in text]
+    else:
+        own, rows = [t.y_left for t in beside], [t.y_right for t in text]
+    off = np.abs(np.subtract.outer(own, rows)).min(axis=1)
+    between = off > LEVEL * np.array([t.size for t in beside])
+    return bool(between.sum() >= LEAST and between.mean() > 0.5)
 
 
 def _is_column(parts: _Parts, side: np.ndarray) -> bool:
