@@ -9,7 +9,7 @@ from html import escape
 
 from ocrmypdf import Baseline, BoundingBox, OcrClass, OcrElement
 
-from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page
+from ocrmypdf_trocr_mlx.result import Block, Box, Character, Line, Page, Word
 
 _LEVEL = 0.005  # OCRmyPDF's renderer takes a slope below this for none
 # Below, a line is drawn level anyway; beyond, level words would make no line.
@@ -121,24 +121,19 @@ def _line(line: Line) -> OcrElement:
         bbox=BoundingBox(min(xs), min(ys), max(xs), max(ys)),
         baseline=Baseline(slope, intercept=-descent),
         textangle=(quarters * 90.0) % 360 or None,
-        children=[
-            OcrElement(
-                ocr_class=OcrClass.WORD,
-                bbox=_bbox(word.box),
-                text=word.text,
-                confidence=word.confidence,
-                children=[
-                    OcrElement(
-                        ocr_class=OcrClass.CHAR,
-                        bbox=_bbox(character.box),
-                        text=character.text,
-                        confidence=character.confidence,
-                    )
-                    for character in word.characters
-                ],
-            )
-            for word in line.words
-        ],
+        children=[_text(OcrClass.WORD, word) for word in line.words],
+    )
+
+
+def _text(ocr_class: str, read: Word | Character) -> OcrElement:
+    """A word, with its characters if it has them, or a character."""
+    characters = read.characters if isinstance(read, Word) else ()
+    return OcrElement(
+        ocr_class=ocr_class,
+        bbox=_bbox(read.box),
+        text=read.text,
+        confidence=read.confidence,
+        children=[_text(OcrClass.CHAR, character) for character in characters],
     )
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -370,44 +369,6 @@ def test_from_nothing_by_time(pairs, tmp_path) -> None:
     checkpoint = load(tmp_path / "out")
     assert checkpoint.config.decoder.d_model == 32 and checkpoint.model.has_drafts
     assert "before" not in (tmp_path / "out-training" / "log.txt").read_text()
-
-
-def test_processes_learn_together(source, pairs, tmp_path) -> None:
-    """From weights that differ and other lines each, they get the same weights."""
-    (tmp_path / "each.py").write_text(
-        f"""
-import sys, torch
-sys.path[:0] = {[str(ROOT), str(ROOT / "examples"), str(ROOT / "tests")]}
-from pathlib import Path
-from test_pretrain_torch import Epochs, LabelEncoder, Limits, frame_of, load, load_dataset
-from pretrain_torch.checkpoint import reader_of
-from pretrain_torch.learning import Learner, Recipe
-from pretrain_torch.together import Together
-
-with Together() as together:
-    mine = torch.tensor([1.0, 2.0]) * (together.rank + 1)
-    together.average([mine])
-    assert mine.tolist() == [1.5, 3.0] and together.most(together.rank, 5) == [1, 5]
-    torch.manual_seed(together.rank)
-    source, checkpoint = Path({str(source)!r}), load(Path({str(source)!r}))
-    samples = load_dataset([Path({str(pairs)!r})], LabelEncoder(source), Limits(32)).samples
-    epochs = Epochs(samples, frame_of(checkpoint, 4), seed=0, augmented=False)
-    model = reader_of(source, checkpoint)
-    torch.nn.init.normal_(next(model.draft_head.parameters()))
-    learner = Learner(model, checkpoint.processor, 2, Recipe(1e-2, 1, 0), together)
-    for step in range(3):
-        learner.learn(epochs.batch(2 * step + together.rank), 0.0)
-    torch.save(model.state_dict(), Path({str(tmp_path)!r}) / f"{{together.rank}}.pt")
-"""
-    )
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    run = [*launch, "--nproc-per-node", "2", tmp_path / "each.py"]
-    subprocess.run(run, check=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    before = dict(reader_of(source, load(source)).named_parameters())
-    for name, weight in first.items():
-        torch.testing.assert_close(weight, second[name], atol=1e-6, rtol=1e-6)
-    assert any((first[name] - before[name]).abs().max() > 1e-3 for name in before)
 
 
 def test_no_time_is_refused(pairs, tmp_path, capsys) -> None:

@@ -45,6 +45,7 @@ Model = Annotated[
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or gpu.")]
 Language = Annotated[str, typer.Option(help="Tesseract's language code.")]
 NoCase = Annotated[bool, typer.Option("--nocase", help="Upper and lower case are the same.")]
+Rendered = Annotated[int, typer.Option("--pages", min=1, metavar="N", help="Pages.")]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the single figures, too.")
 ]
@@ -114,7 +115,7 @@ def layout(
 
 @app.command(epilog="Example:  trocr-mlx score columns --pages 3 --engine trocr")
 def columns(
-    count: Annotated[int, typer.Option("--pages", min=1, metavar="N", help="Pages.")] = 9,
+    count: Rendered = 9,
     engines: Engines = None,
     model: Model = None,
     device: Device = "auto",
@@ -133,7 +134,7 @@ def columns(
 
 @app.command(epilog="Example:  trocr-mlx score curved --pages 3 --engine trocr")
 def curved(
-    count: Annotated[int, typer.Option("--pages", min=1, metavar="N", help="Pages.")] = 9,
+    count: Rendered = 9,
     engines: Engines = None,
     model: Model = None,
     device: Device = "auto",
