@@ -14,11 +14,12 @@ import numpy as np
 
 from .lines import TextLine
 
-# Notes are so many letter sizes wide at most, and their letters so much lower than the text's.  A
+# Notes are so many letter sizes wide at most, most of their lines so many at least, or they are
+# specks, and their letters so much lower than the text's.  A
 # line of them that is no more than this share of its size off a line of the text is level with
 # it; so many at least, and most, are not.  They follow each other by no more than so many times
 # their size, and the text has so many rows.
-NOTES, LOWER, LEVEL, LEAST, PITCH, TEXT = 15.0, 0.95, 0.15, 2, 3.5, 5
+NOTES, WORD, LOWER, LEVEL, LEAST, PITCH, TEXT = 15.0, 3.0, 0.95, 0.15, 2, 3.5, 5
 
 Row = list[TextLine]  # parts of one line, from left to right
 Paragraph = list[Row]
@@ -166,6 +167,8 @@ def _are_notes(parts: _Parts, notes: np.ndarray) -> bool:
         return False
     text = [t for t, is_note in zip(parts.lines, notes, strict=True) if not is_note]
     beside = [t for t, is_note in zip(parts.lines, notes, strict=True) if is_note]
+    if np.median([t.width for t in beside]) < WORD * parts.size:
+        return False
     size, usual = (float(np.median([t.size for t in some])) for some in (beside, text))
     pitch = np.diff(sorted(t.middle for t in beside))
     if size > LOWER * usual or pitch.max() > PITCH * size:
