@@ -22,12 +22,14 @@ from ocrmypdf_trocr_mlx.training.errors import TrainingError
 from .model import Reader
 
 # Frames for a column of patches, of a new draft head: letters are often narrower than one.
-_FRAMES = 2
+FRAMES = 2
 _HEAD = "draft_head."
 
 
-def reader_of(source: Path, checkpoint: Checkpoint) -> Reader:
-    """The model of `source`, loaded as `checkpoint`; one without a draft head is given one.
+def reader_of(source: Path, checkpoint: Checkpoint, frames: int = FRAMES) -> Reader:
+    """The model of `source`, loaded as `checkpoint`.
+
+    One without a draft head is given one, of so many `frames` for a column of patches.
 
     Raises TrainingError for what is no line model, or cannot be trained here.
     """
@@ -38,7 +40,7 @@ def reader_of(source: Path, checkpoint: Checkpoint) -> Reader:
         raise TrainingError(f"{source}: stretches its images: it is not a line model")
     if len({*processor.mean}) > 1 or len({*processor.std}) > 1:
         raise TrainingError(f"{source}: treats colours apart: only grey images are learned here")
-    frames = checkpoint.config.draft_frames or _FRAMES
+    frames = checkpoint.config.draft_frames or frames
     model = Reader(dataclasses.replace(checkpoint.config, draft_frames=frames))
     weights = tie_published(expand(read_weights(source), mx.float32))
     tensors = {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}

@@ -14,7 +14,8 @@ from torch import Tensor
 from ocrmypdf_trocr_mlx.checkpoints.images import ImageProcessor
 from ocrmypdf_trocr_mlx.training.batches import IGNORED, Batch
 
-from .model import Reader
+from .distil import Answers, Teacher, distance
+from .model import Reader, nothing
 from .together import Together
 
 # In so many of the texts so many of the decoder's tokens are wrong: it is to look, not to guess.
@@ -33,10 +34,14 @@ _EMA = 0.998
 
 
 class Losses(NamedTuple):
-    """Means over tokens: of the decoder's cross-entropy, and of the CTC of the drafts."""
+    """Means over tokens: of the decoder's cross-entropy, and of the CTC of the drafts.
+
+    `apart`: the distance from the teacher, 0 without one.
+    """
 
     said: Tensor
     drafted: Tensor
+    apart: Tensor
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,12 @@ class Learner:
         end: int,
         recipe: Recipe,
         together: Together | None = None,
+        teacher: Teacher | None = None,
     ):
         """`end`: the token that ends a text; no draft has it."""
         self.model = model
         self._together = together or Together()
+        self._teacher = teacher
         self._together.alike(model.parameters())
         self.step = 0
         self._processor, self._end, self._recipe = processor, end, recipe
@@ -92,7 +99,7 @@ class Learner:
         head["lr"] = _HEAD_LR * self._recipe.lr * _fall(done)
         losses = self._losses(batch)
         self._optimizer.zero_grad(set_to_none=True)
-        (losses.said + _DRAFTS * losses.drafted).backward()
+        (losses.said + _DRAFTS * losses.drafted + losses.apart).backward()
         self._together.average(p.grad for p in self._body + self._head if p.grad is not None)
         for part in (self._body, self._head):
             torch.nn.utils.clip_grad_norm_(part, _CLIP)
@@ -104,20 +111,29 @@ class Learner:
     def _losses(self, batch: Batch) -> Losses:
         tokens, targets = (self._tensor(a).long() for a in (batch.tokens, batch.targets))
         pixels = distorted(self._tensor(batch.pixels).float())
+        pixels = normalised(pixels, self._processor)
+        given = misled(tokens, targets)
+        # A pupil is too small to know lines by heart, and has its teacher to agree with.
+        real = self._tensor(np.isnan(batch.edges[:, 0]))
+        drop = Dropout(real) if self._teacher is None else nothing
         kind = self._device.type
-        drop = Dropout(self._tensor(np.isnan(batch.edges[:, 0])))
         with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
-            states = self.model.encode(normalised(pixels, self._processor), drop)
-            logits, _ = self.model.decode(misled(tokens, targets), states, drop=drop)
+            states = self.model.encode(pixels, drop)
+            layer = self._teacher.layer_of(self.model) if self._teacher else None
+            logits, looked = self.model.decode(given, states, layer, drop)
             alone = self.step < self._recipe.head_steps
             frames = self.model.frames(states.detach() if alone else states)
+            taught = self._teacher(pixels, given) if self._teacher else None
         said = F.cross_entropy(
             logits.float().flatten(0, 1),
             targets.flatten(),
             ignore_index=IGNORED,
             label_smoothing=_LABEL_SMOOTHING,
         )
-        return Losses(said, draft_loss(frames, targets, self._end, self.model.blank))
+        apart = torch.zeros_like(said)
+        if taught is not None and looked is not None:
+            apart = distance(Answers(logits, frames, looked), taught, targets)
+        return Losses(said, draft_loss(frames, targets, self._end, self.model.blank), apart)
 
     def _tensor(self, values: object) -> Tensor:
         return torch.as_tensor(values).to(self._device, non_blocking=True)

@@ -25,6 +25,7 @@ from ocrmypdf_trocr_mlx import backend
 from ocrmypdf_trocr_mlx.checkpoints.convert import refuse_full
 from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
+from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.training.batches import Frame, stream
 from ocrmypdf_trocr_mlx.training.errors import TrainingError
 from ocrmypdf_trocr_mlx.training.labels import LabelEncoder
@@ -38,7 +39,8 @@ from ocrmypdf_trocr_mlx.training.material import (
 )
 from ocrmypdf_trocr_mlx.training.trainer import frame_of
 
-from .checkpoint import reader_of, write_product
+from .checkpoint import FRAMES, reader_of, write_product
+from .distil import Teacher
 from .learning import Learner, Losses, Recipe
 from .model import Reader
 from .reading import TorchFollower, evaluate
@@ -69,14 +71,20 @@ def _train(args: argparse.Namespace, together: Together) -> None:
     torch.set_num_threads(max(1, backend.available_cpus() // together.size - args.workers))
     torch.backends.cuda.matmul.allow_tf32 = True
     beside = args.out.with_name(f"{args.out.name}-training")
-    source = start(args, beside / f"start-{together.rank}")
+    teacher = Teacher(resolve(args.teacher), args.device) if args.teacher else None
+    source = start(args, beside / f"start-{together.rank}", reads=teacher is not None)
     args.seed += together.rank  # the same weights, but other lines
     torch.manual_seed(args.seed)
     checkpoint, encode = load(source), LabelEncoder(source)
-    model = reader_of(source, checkpoint).to(args.device)
+    frames = teacher.frames_of(checkpoint) if teacher else FRAMES
+    model = reader_of(source, checkpoint, frames).to(args.device)
     frame = frame_of(checkpoint, args.batch_size)
-    follower = TorchFollower(model, checkpoint)
-    material = read_material(args, checkpoint, encode, frame, follower)
+    if teacher is not None:
+        teacher.refuse(model, checkpoint)
+    # The words of lines are found by who reads already, in images as it takes them.
+    reader, its = (teacher.model, teacher.checkpoint) if teacher else (model, checkpoint)
+    follower, its_frame = TorchFollower(reader, its), frame_of(its, args.batch_size)
+    material = read_material(args, checkpoint, encode, its_frame, follower)
     mixture = make_mixture(args, material, encode, frame)
     beside.mkdir(parents=True, exist_ok=True)
     with (beside / "log.txt").open("a", encoding="utf-8") as log:
@@ -91,7 +99,7 @@ def _train(args: argparse.Namespace, together: Together) -> None:
             _tell_errors("before", tell, model, checkpoint, material, frame)
         head_steps = 0 if checkpoint.model.has_drafts else args.head_steps
         recipe = Recipe(args.lr, args.warmup, head_steps)
-        learner = Learner(model, checkpoint.processor, frame.end, recipe, together)
+        learner = Learner(model, checkpoint.processor, frame.end, recipe, together, teacher)
         with (
             interrupt_noted() as interrupted,
             stream(mixture, 0, args.workers) as batches,
@@ -180,12 +188,16 @@ class _Tally:
 
     def told(self) -> str:
         """Raises TrainingError where the losses are no numbers."""
-        said, drafted = (float(torch.stack(x).mean()) for x in zip(*self._losses, strict=True))
-        if not (math.isfinite(said) and math.isfinite(drafted)):
-            raise TrainingError(f"the losses are {said} and {drafted}: lower the learning rate")
+        means = (float(torch.stack(x).mean()) for x in zip(*self._losses, strict=True))
+        said, drafted, apart = means
+        if not all(map(math.isfinite, (said, drafted, apart))):
+            raise TrainingError(
+                f"the losses are {said}, {drafted} and {apart}: lower the learning rate"
+            )
         speed = self._lines / max(1e-9, time.monotonic() - self._since)
         return (
-            f"loss {said:.4f}  of drafts {drafted:.4f}  {speed:.0f} lines/s, "
+            f"loss {said:.4f}  of drafts {drafted:.4f}  from the teacher {apart:.4f}  "
+            f"{speed:.0f} lines/s, "
             f"{self._fresh / self._lines:.0%} of them new"
         )
 
@@ -203,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--steps", type=int)
     length.add_argument("--seconds", type=float, help="instead of a number of steps")
     add("--warmup", type=int, default=250)
+    add("--teacher", help="checkpoint that reads well, for a smaller model to learn from")
     add("--head-steps", type=int, default=150, help="steps a new draft head learns alone")
     add("--replay", type=int, default=2, help="times a batch may be shown again for want of new")
     together = Together()

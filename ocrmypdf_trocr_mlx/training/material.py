@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--heads", type=int, default=size.heads)
     add("--encoder-layers", type=int, default=size.encoder_layers)
     add("--decoder-layers", type=int, default=size.decoder_layers)
+    add("--activation", choices=("gelu", "relu"), default=size.activation)
     add("--workers", type=int, help="processes that make batches")
     add("--seed", type=int, default=0)
 
@@ -79,11 +80,14 @@ def _pair(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def start(args: argparse.Namespace, folder: Path) -> Path:
-    """The checkpoint to begin with: --init, or random weights, written once to `folder`."""
+def start(args: argparse.Namespace, folder: Path, *, reads: bool = False) -> Path:
+    """The checkpoint to begin with: --init, or random weights, written once to `folder`.
+
+    `reads`: another model, that reads, is there to see the words of lines.
+    """
     if args.init:
         return resolve(args.init)
-    if args.words:
+    if args.words and not reads:
         raise TrainingError("--words: a model that reads must see them: give --init")
     if not (folder / "config.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
@@ -98,6 +102,7 @@ def start(args: argparse.Namespace, folder: Path) -> Path:
             heads=args.heads,
             encoder_layers=args.encoder_layers,
             decoder_layers=args.decoder_layers,
+            activation=args.activation,
         )
         write_scratch(folder, size, _characters(args), args.seed)
     return folder
