@@ -139,6 +139,24 @@ def check_drafts(
     ]
 
 
+def confirm_drafts(
+    checker: Checker, drafts: list[list[int]], options: GenerateOptions, lengths: Sequence[int]
+) -> list[Hypothesis | None]:
+    """The drafts that are all that greedy search gives; None for the others.
+
+    A single pass tells that.
+    """
+    found: list[Hypothesis | None] = [None] * len(drafts)
+    # With its start and its end a text must not be longer than its `max_length`.
+    rows = [i for i, most in enumerate(lengths) if len(drafts[i]) + 2 <= most]
+    given = [[options.start, *drafts[row]] for row in rows]
+    for row, said in zip(rows, checker.check(rows, given) if rows else [], strict=True):
+        tokens = said.tokens.tolist()
+        if tokens[:-1] == drafts[row] and tokens[-1] in options.eos:
+            found[row] = Hypothesis(tokens, said.logprobs.tolist(), said.attention)
+    return found
+
+
 def _agreed(draft: list[int], said: list[int]) -> int:
     """How many tokens of a draft are what was said, up to the first that is not."""
     if said[:-1] == draft:

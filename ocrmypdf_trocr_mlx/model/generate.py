@@ -12,7 +12,7 @@ import numpy as np
 from . import cpu, cpu_encoder, cpu_layers
 from .ahead import COMPACT_SHARE, greedy_ahead
 from .beam import beam_search
-from .checking import check_drafts
+from .checking import check_drafts, confirm_drafts
 from .constraints import Constraints
 from .cpu_checking import CpuChecking
 from .decoder import Decoding, KeysValues
@@ -64,6 +64,31 @@ def generate_together(
     between: Callable[[], None] = nothing,
 ) -> list[list[Hypothesis]]:
     """As `generate`, for images of several sizes, each with a `max_length` of its own."""
+    checker, drafts, most = _drafted(model, images, lengths, options, between)
+    found = iter(check_drafts(checker, drafts, options, between, most))
+    return [list(itertools.islice(found, len(group))) for group in images]
+
+
+def confirm_together(
+    model: TrOCR,
+    images: Sequence[mx.array],
+    lengths: Sequence[int],
+    options: GenerateOptions,
+    between: Callable[[], None] = nothing,
+) -> list[Hypothesis | None]:
+    """What `generate_together` gives where that is the draft; None where it takes longer."""
+    checker, drafts, most = _drafted(model, images, lengths, options, between)
+    return confirm_drafts(checker, drafts, options, most)
+
+
+def _drafted(
+    model: TrOCR,
+    images: Sequence[mx.array],
+    lengths: Sequence[int],
+    options: GenerateOptions,
+    between: Callable[[], None],
+) -> tuple[CpuChecking, list[list[int]], list[int]]:
+    """Who checks the drafts of all images, the drafts, and how long each text may be."""
     encoder = cpu_encoder.CpuEncoder(model)
     states = encoder(images, between)
     memory = encoder.memory(states)
@@ -71,8 +96,7 @@ def generate_together(
     most = [
         length for group, length in zip(images, lengths, strict=True) for _ in range(len(group))
     ]
-    found = iter(check_drafts(checker, encoder.drafts(states), options, between, most))
-    return [list(itertools.islice(found, len(group))) for group in images]
+    return checker, encoder.drafts(states), most
 
 
 def _kept_layer(options: GenerateOptions, layers: int) -> int | None:

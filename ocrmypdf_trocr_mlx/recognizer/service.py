@@ -25,6 +25,7 @@ from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from .align import place_words
 from .characters import FINE
 from .ink import InkProfile, ink_profile
+from .quick import QuickFirst, load_quick
 from .reading import ReadCharacter, Reading, ReadWord
 from .sizes import on_cpu, suitable_batch, suitable_lanes
 from .split import Piece, split_line
@@ -93,10 +94,13 @@ class Recognizer:
         batch_size: int | None = None,
         beams: int = 1,
         lanes: int | None = None,
+        quick: Checkpoint | None = None,
     ):
         """`lanes`: threads that compute, `batch_size`: lines each of them reads at once; None for
-        as many as suit the device."""
-        self._transcriber = Transcriber(checkpoint, beams)
+        as many as suit the device.  `quick`: a smaller model to ask first, not with `beams`."""
+        self._transcriber = (
+            Transcriber(checkpoint, beams) if quick is None else QuickFirst(checkpoint, quick)
+        )
         self._device = device
         self._pid = os.getpid()
         self._changed = threading.Condition()
@@ -300,7 +304,10 @@ def shared(
             on_gpu = mx.default_device().type == mx.gpu
             dtype = mx.float16 if on_gpu else mx.float32
             checkpoint = load(folder, dtype, keep_quantized=backend.keeps_quantized())
-            recognizer = Recognizer(checkpoint, device=device, batch_size=batch_size, beams=beams)
+            quick = load_quick(folder, beams)
+            recognizer = Recognizer(
+                checkpoint, device=device, batch_size=batch_size, beams=beams, quick=quick
+            )
             _shared[key] = recognizer
         return recognizer
 

@@ -15,6 +15,7 @@ from ocrmypdf_trocr_mlx.checkpoints.images import GPU_WIDTHS, PAPER, READ_WIDTHS
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
 from ocrmypdf_trocr_mlx.model.generate import (
     Hypothesis,
+    confirm_together,
     generate,
     generate_together,
     nothing,
@@ -95,9 +96,7 @@ class Transcriber:
     ) -> list[Transcript]:
         """Read images, of one padded width unless `mixes`; what `between` raises ends it."""
         model, options = self._checkpoint.model, self._options
-        groups = [list(g) for _, g in itertools.groupby(images, lambda x: x.pixels.shape[1])]
-        pixels = [self._pixels(group) for group in groups]
-        lengths = [self._max_length(x.shape[2]) for x in pixels]
+        pixels, lengths = self._groups(images)
         if self.mixes:
             read = generate_together(model, pixels, lengths, options, between)
         else:
@@ -107,6 +106,23 @@ class Transcriber:
             ]
         found = zip(itertools.chain(*read), images, strict=True)
         return [self._transcript(read, x.width, x.pixels.shape[1]) for read, x in found]
+
+    def confirmed(
+        self, images: Sequence[LineImage], between: Callable[[], None] = nothing
+    ) -> list[Transcript | None]:
+        """As a call, where it `mixes`; None for images whose drafts are not what is read."""
+        model, (pixels, lengths) = self._checkpoint.model, self._groups(images)
+        read = confirm_together(model, pixels, lengths, self._options, between)
+        return [
+            None if found is None else self._transcript(found, x.width, x.pixels.shape[1])
+            for found, x in zip(read, images, strict=True)
+        ]
+
+    def _groups(self, images: Sequence[LineImage]) -> tuple[list[mx.array], list[int]]:
+        """Images that follow each other and are equally wide, and how long their texts may be."""
+        groups = [list(g) for _, g in itertools.groupby(images, lambda x: x.pixels.shape[1])]
+        pixels = [self._pixels(group) for group in groups]
+        return pixels, [self._max_length(x.shape[2]) for x in pixels]
 
     @property
     def mixes(self) -> bool:
