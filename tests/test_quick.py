@@ -119,7 +119,7 @@ def test_most_clear_lines_are_read_by_the_small_model_alone(models, asked) -> No
         recognizer.close()
     assert [reading.text for reading in found] == [*TEXTS]
     assert sum(asked["quick"]) == len(TEXTS)
-    assert sum(asked["bundled"]) < len(TEXTS) / 2
+    assert sum(asked["bundled"]) <= len(TEXTS) / 2
     # Words stand where the large model sees them.
     alone = Recognizer(models[0], device="cpu")
     try:
