@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ocrmypdf_trocr_mlx.files import encode, write_whole
 from ocrmypdf_trocr_mlx.formats.plain import csv_row
-from ocrmypdf_trocr_mlx.pipeline import WORKERS, map_ahead
+from ocrmypdf_trocr_mlx.pipeline import map_ahead
 from ocrmypdf_trocr_mlx.result import Word, mean_confidence
 
 if TYPE_CHECKING:
@@ -69,14 +69,13 @@ COLUMNS = tuple(field.name for field in fields(FileResult))
 class BatchProcessor:
     """Reads many files with one model, several at a time, so that their lines share batches."""
 
-    def __init__(self, processor: Processor | None = None, *, workers: int = WORKERS) -> None:
+    def __init__(self, processor: Processor | None = None) -> None:
         """With no processor, one for the bundled checkpoint."""
         if processor is None:
             from ocrmypdf_trocr_mlx.processor import load_processor
 
             processor = load_processor()
         self._processor = processor
-        self._workers = workers
 
     def process_directory(
         self,
@@ -102,7 +101,8 @@ class BatchProcessor:
         self, paths: Iterable[Path], directory: Path | None = None
     ) -> Iterator[FileResult]:
         """A result for each file, in order, as they come."""
-        return map_ahead(lambda path: self._process(path, directory), paths, self._workers)
+        at_once = self._processor.at_once
+        return map_ahead(lambda path: self._process(path, directory), paths, at_once)
 
     def _process(self, path: Path, directory: Path | None) -> FileResult:
         start = time.perf_counter()

@@ -80,9 +80,9 @@ def stop() -> None:
 def page_reader(options: TrOcrOptions) -> PageReader:
     """A reader of pages with the process-wide recognizer; raises as `recognizer` does."""
     shared = recognizer(options)
-    from ocrmypdf_trocr_mlx.reader import PageReader
+    from ocrmypdf_trocr_mlx import apart
 
-    return PageReader(shared, min_confidence=options.min_confidence)
+    return apart.page_reader(shared, options.min_confidence)
 
 
 def check(options: OcrOptions) -> None:

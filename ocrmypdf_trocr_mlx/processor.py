@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ocrmypdf_trocr_mlx.apart import page_reader
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.documents import DEFAULT_DPI, page_images
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE
@@ -20,7 +21,7 @@ from ocrmypdf_trocr_mlx.gray import to_gray
 from ocrmypdf_trocr_mlx.pipeline import map_ahead
 from ocrmypdf_trocr_mlx.places import word_of
 from ocrmypdf_trocr_mlx.printable import clean, printable
-from ocrmypdf_trocr_mlx.reader import PageReader, is_line
+from ocrmypdf_trocr_mlx.reader import is_line
 from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer, shared
 from ocrmypdf_trocr_mlx.result import Block, Box, Line, Page, Paragraph
 
@@ -39,7 +40,12 @@ class Processor:
     ) -> None:
         self._recognizer = recognizer
         self._characters = characters
-        self._reader = PageReader(recognizer, min_confidence, characters)
+        self._reader = page_reader(recognizer, min_confidence, characters)
+
+    @property
+    def at_once(self) -> int:
+        """Pages that are worth being read at a time."""
+        return self._reader.at_once
 
     def close(self) -> None:
         """End at once what any thread reads, which raises there; nothing is read any more.
@@ -63,7 +69,7 @@ class Processor:
         if line:
             return [reading.text for reading in self.read_lines(list(images))]
         if line is None:
-            return list(map_ahead(self.process_image, images))
+            return list(map_ahead(self.process_image, images, self._reader.at_once))
         return [page.text for page in self.read_pages(images)]
 
     def read_page(self, image: ImageSource) -> Page:
@@ -78,7 +84,7 @@ class Processor:
 
     def read_pages(self, images: Iterable[ImageSource]) -> Iterator[Page]:
         """`read_page` of each image, in order, several at work at a time; no image is kept."""
-        return map_ahead(self._read, images)
+        return map_ahead(self._read, images, self.at_once)
 
     def _read(self, image: ImageSource) -> Page:
         return clean(self._reader.read(_picture(image)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,8 +15,9 @@ from ocrmypdf_trocr_mlx.assembly import blocks_of, line_of
 from ocrmypdf_trocr_mlx.doubt import DEFAULT_MIN_CONFIDENCE, is_doubtful, without_rules
 from ocrmypdf_trocr_mlx.gray import to_gray
 from ocrmypdf_trocr_mlx.layout import LinePart, PageLayout, find_layout
+from ocrmypdf_trocr_mlx.pipeline import WORKERS
 from ocrmypdf_trocr_mlx.places import word_box, word_of
-from ocrmypdf_trocr_mlx.recognizer import Reading, Recognizer
+from ocrmypdf_trocr_mlx.recognizer import Reading
 from ocrmypdf_trocr_mlx.recut import read_again
 from ocrmypdf_trocr_mlx.result import Block, Box, Page, Word
 from ocrmypdf_trocr_mlx.sideways import with_sideways
@@ -34,12 +36,20 @@ _SECOND_ROW, _SECOND_SIZE = 0.6, 0.8
 SURER = 0.3
 
 
+class ReadsLines(Protocol):
+    """What reads the lines of pages; see `recognizer.Recognizer`."""
+
+    def submit_all(
+        self, crops: Sequence[np.ndarray], *, characters: bool = False
+    ) -> list[Future[Reading]]: ...
+
+
 class PageReader:
     """Reads page images with one recogniser; may be used from many threads at once."""
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: ReadsLines,
         min_confidence: float = DEFAULT_MIN_CONFIDENCE,
         characters: bool = False,
     ) -> None:
@@ -52,6 +62,11 @@ class PageReader:
         self._recognizer = recognizer
         self._characters = characters
         self._min_confidence = min_confidence
+
+    @property
+    def at_once(self) -> int:
+        """Pages that are worth being read at a time."""
+        return WORKERS
 
     def read(self, image: Image.Image | np.ndarray) -> Page:
         """Read an upright page (a slight skew is found and undone), any size and mode."""

@@ -25,6 +25,8 @@ from ocrmypdf_trocr_mlx.documents import page_images
 class FakeProcessor:
     """Reads `conftest.TEXT` on each page, and notes the files."""
 
+    at_once = 2
+
     def __init__(self) -> None:
         self.read: list[str] = []
 

@@ -102,7 +102,7 @@ def test_each_letter_is_the_likelier_one_after_those_taken(data, tmp_path):
     for sample, restored in zip(
         samples, case.restore_case(checkpoint, samples, encode), strict=True
     ):
-        pixels = mx.array(checkpoint.processor([transcriber.fit(sample.pixels).pixels]))
+        pixels = mx.array(checkpoint.processor([transcriber.fitting(sample.pixels).pixels]))
         tokens, total = [checkpoint.options.start], 0.0
         for character, taken in zip(sample.text, restored.text, strict=True):
             logits = np.array(checkpoint.model(pixels, mx.array([tokens])))[0, -1]

@@ -24,6 +24,8 @@ TEXT = "Searchable text\nin two lines\n"
 class FakeProcessor:
     """Reads `conftest.TEXT` everywhere; a page 13 pixels wide is its end."""
 
+    at_once = 2
+
     def __init__(self) -> None:
         self.count = 0
         self.closed = False
@@ -266,7 +268,7 @@ def test_a_file_that_vanishes_is_a_row(run, processor, monkeypatch) -> None:
         return read(path)
 
     monkeypatch.setattr(processor, "read_document", read_document)
-    monkeypatch.setattr("ocrmypdf_trocr_mlx.batch.WORKERS", 1)
+    monkeypatch.setattr(processor, "at_once", 1)
     result = run("batch", ".", "--pattern", "[ab].png", "--output-csv", "r.csv")
     assert result.exit_code == 1
     assert [row.error for row in load_results("r.csv")] == ["", "No such file or directory"]

@@ -18,10 +18,9 @@ from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRC
 from ocrmypdf_trocr_mlx.model.draft import Distances, Draft, collapse
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions
 from ocrmypdf_trocr_mlx.model.trocr import TrOCR
-from ocrmypdf_trocr_mlx.recognizer.ink import ink_profile
-from ocrmypdf_trocr_mlx.recognizer.service import _place
-from ocrmypdf_trocr_mlx.recognizer.split import split_line
-from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcriber, Transcript
+from ocrmypdf_trocr_mlx.recognizer.cutting import CutLine
+from ocrmypdf_trocr_mlx.recognizer.pieces import Transcript
+from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcriber
 from ocrmypdf_trocr_mlx.samples import TEXTS, rendered_line
 from ocrmypdf_trocr_mlx.training.evaluate import edit_distance
 
@@ -213,7 +212,9 @@ def test_drafts_of_the_bundled_model() -> None:
     steps: list[int] = []
     for text in TEXTS[:4]:
         passes: list[int] = []
-        transcriber([transcriber.fit(rendered_line(text))], lambda passes=passes: passes.append(1))
+        transcriber(
+            [transcriber.fitting(rendered_line(text))], lambda passes=passes: passes.append(1)
+        )
         steps.append(len(passes))
     assert sum(steps) <= 3 * len(steps)
 
@@ -257,13 +258,12 @@ def test_drafts_count_as_the_textbook_does() -> None:
 def test_a_text_of_which_nothing_was_drafted_is_unsure() -> None:
     """The same words at the same places, with less confidence."""
     pixels = rendered_line("Chapter IV")
-    ink = ink_profile(pixels)
-    (piece,) = split_line(ink, max_aspect=15)
+    cut = CutLine(pixels, Transcriber(load(resolve(None))).fitting)
     columns = pixels.shape[1] // 8
     seen = np.eye(columns)[np.linspace(0, columns - 1, 10).astype(int)]
     read = Transcript(list("Chapter IV"), [-0.05] * 10, seen, 1 / columns)
     sure, unsure = (
-        _place(ink, piece, dataclasses.replace(read, agreement=agreement))
+        cut.reading([dataclasses.replace(read, agreement=agreement)]).words
         for agreement in (0.9, 0.1)
     )
     assert [w.text for w in sure] == [w.text for w in unsure] == ["Chapter", "IV"]

@@ -14,8 +14,9 @@ from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.recognizer import Recognizer, quick
+from ocrmypdf_trocr_mlx.recognizer.pieces import LineImage, Transcript
 from ocrmypdf_trocr_mlx.recognizer.quick import QuickFirst, is_sure, load_quick
-from ocrmypdf_trocr_mlx.recognizer.transcribe import LineImage, Transcriber, Transcript
+from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcriber
 from ocrmypdf_trocr_mlx.samples import TEXTS, rendered_line
 
 ATTENTION = np.ones((1, 4), np.float32)
@@ -100,7 +101,7 @@ def test_confirmed_is_what_is_read_and_drafted_alike(models) -> None:
     for i, line in enumerate(lines):
         noise = random.normal(0, 40 * (i % 4), line.shape)
         lines[i] = np.clip(line + noise, 0, 255).astype(np.uint8)
-    images = sorted(map(transcriber.fit, lines), key=lambda image: image.width)
+    images = sorted(map(transcriber.fitting, lines), key=lambda image: image.width)
     confirmed, read = transcriber.confirmed(images), transcriber(images)
     for a, b in zip(confirmed, read, strict=True):
         assert (a is not None) == (b.agreement == 1.0 and b.texts[-1:] == [""])

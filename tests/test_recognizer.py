@@ -16,7 +16,7 @@ from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRConfig
 from ocrmypdf_trocr_mlx.recognizer import Recognizer, service, sizes
-from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcript
+from ocrmypdf_trocr_mlx.recognizer.pieces import Transcript
 from ocrmypdf_trocr_mlx.training.evaluate import edit_distance
 
 FONT = ImageFont.load_default(32)
@@ -53,7 +53,6 @@ def test_each_line_gets_its_own_reading(checkpoint: Checkpoint) -> None:
 class Slow:
     """Stands in for the transcriber: says "a", after a while, and fails where there is no black."""
 
-    max_aspect = 4.0
     mixes = False
 
     def __init__(self) -> None:
@@ -78,7 +77,7 @@ class Slow:
 def slow(checkpoint: Checkpoint):
     recognizer = Recognizer(checkpoint, device="cpu", batch_size=8, lanes=3)
     stand_in = Slow()
-    stand_in.fit = recognizer._transcriber.fit  # type: ignore[attr-defined]
+    stand_in.fitting = recognizer._transcriber.fitting  # type: ignore[attr-defined]
     recognizer._transcriber = stand_in  # type: ignore[assignment]
     yield recognizer, stand_in
     recognizer.close()
@@ -89,7 +88,7 @@ def test_lanes_work_at_the_same_time_and_pieces_come_together(slow) -> None:
     long = line("many words of one line that is much too long to be read at once " * 2)
     readings = recognizer.read([long] * 40)
     assert stand_in.most == 3
-    assert len({reading.text for reading in readings}) == 1 and len(readings[0].words) > 3
+    assert len({reading.text for reading in readings}) == 1 and len(readings[0].words) == 3
 
 
 def test_a_gpu_is_given_all_lines_of_a_page_together(
@@ -98,7 +97,7 @@ def test_a_gpu_is_given_all_lines_of_a_page_together(
     monkeypatch.setattr(service, "on_cpu", lambda: False)
     recognizer = Recognizer(checkpoint, device="cpu", batch_size=40, lanes=1)
     stand_in = Slow()
-    stand_in.fit = recognizer._transcriber.fit  # type: ignore[attr-defined]
+    stand_in.fitting = recognizer._transcriber.fitting  # type: ignore[attr-defined]
     recognizer._transcriber = stand_in  # type: ignore[assignment]
     try:
         assert len(recognizer.read([line("same")] * 70)) == 70
@@ -142,7 +141,7 @@ def test_closing_ends_a_batch_between_two_steps(
 
         return real(images, step)
 
-    for name in ("fit", "max_aspect", "mixes"):
+    for name in ("fitting", "mixes"):
         setattr(transcriber, name, getattr(real, name))
     recognizer._transcriber = transcriber  # type: ignore[assignment]
     futures = [recognizer.submit(line("a line of many letters")) for _ in range(8)]

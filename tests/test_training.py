@@ -280,7 +280,7 @@ def test_every_line_once_an_epoch(source, pairs):
 def test_lines_are_as_wide_as_the_recogniser_makes_them(source, columns):
     checkpoint = load(source)
     pixels = np.random.default_rng(0).integers(0, 255, (30, columns), np.uint8)
-    image = Transcriber(checkpoint).fit(pixels)
+    image = Transcriber(checkpoint).fitting(pixels)
     frame = frame_of(checkpoint, 1)
     assert frame.width_of(*pixels.shape) == image.pixels.shape[1]
     np.testing.assert_array_equal(frame.fit(pixels), image.pixels[:, : image.width])

@@ -108,9 +108,9 @@ def _trocr_reader(settings: Settings) -> Engine:
     from ocrmypdf_trocr_mlx.recognizer import shared
 
     recognizer = shared(settings.model, settings.device)
-    from ocrmypdf_trocr_mlx.reader import PageReader
+    from ocrmypdf_trocr_mlx.apart import page_reader
 
-    reader = PageReader(recognizer)
+    reader = page_reader(recognizer)
 
     def read(path: Path) -> Found:
         with Image.open(path) as image:

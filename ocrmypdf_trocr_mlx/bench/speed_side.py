@@ -45,7 +45,7 @@ def run_mlx(job: dict[str, Any], images: Images) -> Side:
     transcriber = Transcriber(checkpoint)
 
     def read(batch: Images) -> None:
-        lines = sorted(map(transcriber.fit, batch), key=lambda line: line.pixels.shape[1])
+        lines = sorted(map(transcriber.fitting, batch), key=lambda line: line.pixels.shape[1])
         for _, alike in itertools.groupby(lines, key=lambda line: line.pixels.shape[1]):
             transcriber(list(alike))
 

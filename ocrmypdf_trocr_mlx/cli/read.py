@@ -71,7 +71,8 @@ def read(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     processor = common.processor(model, device, batch_size, beams, min_confidence, characters)
-    reading = _Reading(files, dpi, processor.read_line_as_page if line else processor.read_page)
+    function = processor.read_line_as_page if line else processor.read_page
+    reading = _Reading(files, dpi, function, processor.at_once)
     shown = output is not None or not sys.stdout.isatty()
     with (
         common.interruptible(processor, "stopped"),
@@ -90,17 +91,22 @@ class _Reading:
     """Each page of the files with what was read; what fails is told and noted in `failed`."""
 
     def __init__(
-        self, files: Sequence[Path], dpi: float, function: Callable[[Image.Image], Page]
+        self,
+        files: Sequence[Path],
+        dpi: float,
+        function: Callable[[Image.Image], Page],
+        at_once: int,
     ) -> None:
         self.failed: set[Path] = set()
         self._files = files
         self._dpi = dpi
         self._function = function
+        self._at_once = at_once
 
     def __iter__(self) -> Pages:
         from ocrmypdf_trocr_mlx.pipeline import map_ahead
 
-        for image, page in map_ahead(self._read, self._images()):
+        for image, page in map_ahead(self._read, self._images(), self._at_once):
             if isinstance(page, Exception):
                 self._fail(image.source, f"{image.source}: page {image.number + 1}: {page}")
             else:

@@ -14,8 +14,9 @@ from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.model.generate import nothing, reads_together
 
+from .pieces import LineImage, Transcript
 from .sizes import on_cpu
-from .transcribe import LineImage, Transcriber, Transcript
+from .transcribe import Transcriber
 
 log = logging.getLogger(__name__)
 

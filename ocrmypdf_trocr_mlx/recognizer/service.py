@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import dataclasses
 import itertools
 import logging
 import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
@@ -22,50 +21,52 @@ from ocrmypdf_trocr_mlx import backend
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 
-from .align import place_words
-from .characters import FINE
-from .ink import InkProfile, ink_profile
+from .cutting import CutLine
+from .pieces import Fitting, LineImage, Transcript
 from .quick import QuickFirst, load_quick
-from .reading import ReadCharacter, Reading, ReadWord
+from .reading import Reading
 from .sizes import on_cpu, suitable_batch, suitable_lanes
-from .split import Piece, split_line
-from .transcribe import LineImage, Transcriber, Transcript
+from .transcribe import Transcriber
 
 log = logging.getLogger(__name__)
 
-Read = TypeVar("Read", ReadWord, ReadCharacter)
-
 # So many batches may wait, and lines: enough to sort by width, few enough to hold in memory.
 _WAITING_BATCHES, _WAITING_LINES = 16, 4096
-# A text of which less was drafted, too, may be made up: the less, the less its words are sure.
-_AGREED = 0.5
 # Fewer lines together are read more slowly, line by line.
 _LEAST_BATCH = 8
 # A step on a processor ends within a second or so; nobody waits longer for it.
 _CLOSE_SECONDS = 30.0
 
 
-@dataclass
 class _Line:
-    """A line on its way: its pieces, what was read of each, and who waits for all."""
+    """Images that are read together: what each says, and who waits for what is made of all."""
 
-    ink: InkProfile
-    pieces: list[Piece]
-    future: Future[Reading]
-    read: list[Transcript | None] = field(default_factory=list)
-    fine: InkProfile | None = None  # where characters were asked for
-    # Its pieces may come from several threads; who waits may be called back while it is held.
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    def __init__(
+        self, images: Sequence[LineImage], finish: Callable[[list[Transcript]], Any], future: Future
+    ):
+        self.future = future
+        self.jobs = [_Job(self, i, image) for i, image in enumerate(images)]
+        self._finish = finish
+        self._read: list[Transcript | None] = [None] * len(images)
+        # They may come from several threads; who waits may be called back while it is held.
+        self._lock = threading.RLock()
+
+    def note(self, index: int, transcript: Transcript) -> None:
+        """What an image says; with the last of them, all is read."""
+        with self._lock:
+            self._read[index] = transcript
+            if None not in self._read and not self.future.done():
+                self.future.set_result(self._finish(cast(list[Transcript], self._read)))
 
     def fail(self, error: BaseException) -> None:
-        with self.lock:
+        with self._lock:
             if not self.future.done():
                 self.future.set_exception(error)
 
 
 @dataclass
 class _Job:
-    """One piece of a line, resized for the model."""
+    """One image of a line."""
 
     line: _Line
     index: int
@@ -139,15 +140,31 @@ class Recognizer:
         futures: list[Future[Reading]] = []
         jobs: list[_Job] = []
         for crop in crops:
-            _check_crop(crop)
-            future: Future[Reading] = Future()
-            futures.append(future)
-            jobs += self._prepare(crop, future, characters)
+            cut = CutLine(crop, self.fitting, characters)
+            line = _Line(cut.images, cut.reading, Future())
+            if not cut.images:  # blank
+                line.future.set_result(Reading())
+            futures.append(line.future)
+            jobs += line.jobs
             if len(jobs) >= self._at_once:
                 self._queue(jobs)
                 jobs = []
         self._queue(jobs)
         return futures
+
+    def transcribe(self, images: Sequence[LineImage]) -> list[Transcript]:
+        """What images say that `fitting` made elsewhere."""
+        if not images:
+            return []
+        self._check_process()
+        line = _Line(images, list, Future())
+        self._queue(line.jobs)
+        return line.future.result()
+
+    @property
+    def fitting(self) -> Fitting:
+        """How the model takes lines."""
+        return self._transcriber.fitting
 
     def _queue(self, jobs: list[_Job]) -> None:
         """Wait for room, and have them read."""
@@ -193,21 +210,6 @@ class Recognizer:
                 "MLX cannot be used in a forked process: use threads, which is OCRmyPDF's "
                 "default, or start processes by 'spawn'"
             )
-
-    def _prepare(self, crop: np.ndarray, future: Future[Reading], characters: bool) -> list[_Job]:
-        """Cut and resize, in the thread that submits; a blank line is read already."""
-        ink = ink_profile(crop)
-        if ink.is_blank:
-            future.set_result(Reading())
-            return []
-        pieces = split_line(ink, self._transcriber.max_aspect)
-        fine = ink_profile(crop, FINE) if characters else None
-        line = _Line(ink, pieces, future, [None] * len(pieces), fine)
-        jobs = []
-        for i, piece in enumerate(pieces):
-            left, right = (round(x * ink.scale) for x in (piece.left, piece.right))
-            jobs.append(_Job(line, i, self._transcriber.fit(crop[:, left : max(right, left + 1)])))
-        return jobs
 
     def _run(self) -> None:
         """An inference thread: a batch at a time, until the recognizer is closed."""
@@ -257,7 +259,7 @@ class Recognizer:
         try:
             transcripts = self._transcriber([job.image for job in jobs], self._check_open)
             for job, transcript in zip(jobs, transcripts, strict=True):
-                _finish(job, transcript)
+                job.line.note(job.index, transcript)
         except Exception as e:
             if len(jobs) == 1 or isinstance(e, _ClosedError):
                 self._fail(jobs, e)
@@ -337,61 +339,3 @@ def _batches(jobs: list[_Job], size: int, mixed: bool) -> Iterator[list[_Job]]:
 def _begin(future: Future[Reading]) -> bool:
     """From here on the future cannot be cancelled; False if it was."""
     return future.running() or (not future.cancelled() and future.set_running_or_notify_cancel())
-
-
-def _check_crop(crop: np.ndarray) -> None:
-    if crop.ndim != 2 or crop.dtype != np.uint8:
-        raise ValueError(f"a line must be uint8 (h, w), not {crop.dtype} {crop.shape}")
-
-
-def _finish(job: _Job, transcript: Transcript) -> None:
-    """Note what a piece says; with the last piece, the line is read."""
-    line = job.line
-    with line.lock:
-        line.read[job.index] = transcript
-        if None in line.read or line.future.done():
-            return
-        words: list[ReadWord] = []
-        for piece, read in zip(line.pieces, line.read, strict=True):
-            assert read is not None
-            _append(words, _place(line.ink, piece, read, line.fine), piece.after_gap)
-        line.future.set_result(Reading(tuple(words)))
-
-
-def _place(
-    ink: InkProfile, piece: Piece, read: Transcript, fine: InkProfile | None = None
-) -> list[ReadWord]:
-    """The words of a piece, in pixels of the crop; less sure where they were drafted otherwise.
-
-    With a `fine` profile of the whole line they have their characters.
-    """
-    part = ink[piece.left : piece.right]
-    if fine is not None:
-        k = ink.scale / fine.scale
-        fine = fine[round(piece.left * k) : round(piece.right * k)]
-    trust = min(1.0, read.agreement / _AGREED)
-    column_width = read.column_share * len(part.columns)
-    words = place_words(read.texts, read.logprobs, read.attention, column_width, part, fine)
-    return [_on_line(word, piece.left, ink.scale, trust) for word in words]
-
-
-def _on_line(word: ReadWord, left: int, scale: float, trust: float) -> ReadWord:
-    """A word of a piece that begins at column `left`, in pixels of the crop."""
-
-    def moved(read: Read) -> Read:
-        return dataclasses.replace(
-            read,
-            left=(left + read.left) * scale,
-            right=(left + read.right) * scale,
-            confidence=trust * read.confidence,
-        )
-
-    return dataclasses.replace(moved(word), characters=tuple(map(moved, word.characters)))
-
-
-def _append(words: list[ReadWord], more: list[ReadWord], after_gap: bool) -> None:
-    """Add a piece's words; a cut through a word is mended."""
-    if words and more and not after_gap:
-        a, b = words.pop(), more.pop(0)
-        words.append(a.joined(b, min(a.confidence, b.confidence)))
-    words.extend(more)

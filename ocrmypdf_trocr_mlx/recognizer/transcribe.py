@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import mlx.core as mx
-import numpy as np
-from PIL import Image
 
-from ocrmypdf_trocr_mlx.checkpoints.images import GPU_WIDTHS, PAPER, READ_WIDTHS
+from ocrmypdf_trocr_mlx.checkpoints.images import GPU_WIDTHS, READ_WIDTHS
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
 from ocrmypdf_trocr_mlx.model.generate import (
     Hypothesis,
@@ -23,41 +20,14 @@ from ocrmypdf_trocr_mlx.model.generate import (
 )
 
 from .align import columns_of
+from .pieces import Fitting, LineImage, Transcript
 
-# Longer lines are cut.  Room is left before the model's image is full: it was trained on few
-# lines that fill it.  Models that stretch their images squeeze longer lines too much.
-_FILL = 15 / 16
-_STRETCHED_ASPECT = 13.0
 # No script of ours has characters narrower than this, in pixels of the model's image.
 _LEAST_PITCH = 4
 
 
-@dataclass(frozen=True)
-class LineImage:
-    """A line at the model's height, uint8, of which the first `width` columns are not padding."""
-
-    pixels: np.ndarray
-    width: int
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What one image says: the text of each token, its log-probability, and its attention.
-
-    `attention` is (T, columns) over columns of patches, of which the last may be cut short by
-    the end of the line; `column_share` is the width of one as a share of the line's.
-    `agreement` is a hypothesis's.
-    """
-
-    texts: list[str]
-    logprobs: list[float]
-    attention: np.ndarray
-    column_share: float
-    agreement: float = 1.0
-
-
 class Transcriber:
-    """Reads batches with a checkpoint.  Only `fit` may be called from several threads."""
+    """Reads batches with a checkpoint, of images that its `fitting` made."""
 
     def __init__(self, checkpoint: Checkpoint, beams: int = 1):
         self._checkpoint = checkpoint
@@ -65,31 +35,8 @@ class Transcriber:
             checkpoint.options, num_beams=beams, keep_attention=True
         )
         on_cpu = mx.default_device() == mx.Device(mx.cpu)
-        self._widths = READ_WIDTHS if on_cpu else GPU_WIDTHS
-
-    @property
-    def max_aspect(self) -> float:
-        """The widest line to read in one piece, in line heights."""
-        processor = self._checkpoint.processor
-        if processor.pad_to_aspect:
-            return _FILL * processor.width / processor.height
-        return _STRETCHED_ASPECT
-
-    def fit(self, gray: np.ndarray) -> LineImage:
-        """Resize a line, uint8 (h, w), for the model, and pad it to one of a few widths.
-
-        The width depends on the line alone, so its reading does not depend on what other lines
-        are read with it.
-        """
-        processor = self._checkpoint.processor
-        height, width = gray.shape
-        padded = processor.read_width(height, width, self._widths)
-        width = processor.fitted_width(height, width)
-        size = (width, processor.height)
-        resized = Image.fromarray(gray).resize(size, resample=processor.resample)
-        pixels = np.full((processor.height, padded), PAPER, np.uint8)
-        pixels[:, :width] = np.asarray(resized)
-        return LineImage(pixels, width)
+        widths = READ_WIDTHS if on_cpu else GPU_WIDTHS
+        self.fitting = Fitting(checkpoint.processor, tuple(widths))
 
     def __call__(
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing

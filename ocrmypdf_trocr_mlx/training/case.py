@@ -60,7 +60,7 @@ def restore_case(
     Raises TrainingError for a checkpoint that has tokens of several characters.
     """
     transcriber, restored = Transcriber(checkpoint), dict[int, Restored]()
-    images = [transcriber.fit(sample.pixels).pixels for sample in samples]
+    images = [transcriber.fitting(sample.pixels).pixels for sample in samples]
     order = sorted(range(len(samples)), key=lambda i: images[i].shape[1])
     for _, group in itertools.groupby(order, key=lambda i: images[i].shape[1]):
         same = list(group)
