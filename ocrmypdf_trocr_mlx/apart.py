@@ -140,7 +140,7 @@ class _Pool:
 
     @contextlib.contextmanager
     def process(self) -> Iterator[_Process | None]:
-        """One for a page; None where no other page is at work, and none is there yet.
+        """One for a page; None where no other page is at work, and none is there yet or can be.
 
         Waits where all have something to do.
         """
@@ -164,8 +164,13 @@ class _Pool:
                 return self._idle.pop()
             if alone:
                 return None
+            try:
+                started = _Process()
+            except OSError as e:
+                log.warning("No process could be started to read pages: %s", e.strerror or e)
+                return None
             self._count += 1
-            return _Process()
+            return started
 
     def close(self) -> None:
         """End those that have nothing to do; the others end with this process."""

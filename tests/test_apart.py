@@ -92,6 +92,19 @@ def test_a_page_whose_process_dies_is_read_all_the_same(recognizer, pool, caplog
     assert (pool._count, pool._idle, pool._pages) == (0, [], 0)
 
 
+def test_pages_are_read_where_no_process_can_be_started(
+    recognizer, pool, caplog, monkeypatch
+) -> None:
+    def fail() -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(apart, "_Process", fail)
+    pool._pages = 1  # as if another page was at work
+    assert "Page 4" in apart.Apart(recognizer).read(page(4)).text
+    assert "to read pages: Resource temporarily unavailable" in caplog.text
+    assert (pool._count, pool._pages) == (0, 1)
+
+
 def test_what_reading_a_page_raises_is_raised_here(recognizer, pool) -> None:
     task = Task(np.zeros((9, 9, 9), np.uint8), recognizer.fitting, 0.7, False)
     process = apart._Process()
