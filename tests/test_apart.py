@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import pypdfium2
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
@@ -167,8 +172,70 @@ def test_processes_end_with_this_one() -> None:
     child = int(done.stdout)
     gone = threading.Event()
     for _ in range(100):
-        if subprocess.run(["ps", "-p", str(child)], capture_output=True).returncode:
+        if not is_there(child):
             break
         gone.wait(0.1)
     else:
         raise AssertionError("it is still there")
+
+
+def ocrmypdf(*args: object) -> list[str]:
+    plugin = Path(__file__).with_name("apart_plugin.py")
+    command = [
+        sys.executable,
+        "-m",
+        "ocrmypdf",
+        "--plugin",
+        plugin,
+        "--plugin",
+        "ocrmypdf_trocr_mlx",
+    ]
+    return [*map(str, [*command, *args])]
+
+
+def test_a_document_is_read_in_processes(scan, tmp_path) -> None:
+    texts = [f"Page {i} of a report" for i in range(6)]
+    command = ocrmypdf("--jobs", 3, scan(*texts), tmp_path / "out.pdf")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("2 processes\n")
+    document = pypdfium2.PdfDocument(tmp_path / "out.pdf")
+    assert [page.get_textpage().get_text_range().strip() for page in document] == texts
+
+
+def test_interrupting_a_document_ends_its_processes(scan, tmp_path) -> None:
+    """Ctrl-C, which all processes of a terminal's group are told."""
+    out = tmp_path / "out.pdf"
+    pdf = scan(*(f"Page {i} of a long report" for i in range(60)))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        ocrmypdf("--jobs", 3, pdf, out), stderr=pipe, text=True, start_new_session=True
+    ) as run:
+        deadline = time.monotonic() + 60
+        while not (children := page_processes(run.pid)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert children
+        os.killpg(run.pid, signal.SIGINT)
+        started = time.monotonic()
+        run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert time.monotonic() - started < 15
+    assert not out.exists()
+    for _ in range(100):
+        if not any(is_there(pid) for pid in children):
+            return
+        time.sleep(0.1)
+    raise AssertionError("page processes are still there")
+
+
+def is_there(pid: int) -> bool:
+    return subprocess.run(["ps", "-p", str(pid)], capture_output=True).returncode == 0
+
+
+def page_processes(parent: int) -> list[int]:
+    """Those that a process has started."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    fields = (line.split(None, 2) for line in listed.splitlines())
+    return [int(pid) for pid, of, args in fields if int(of) == parent and "page_process" in args]
