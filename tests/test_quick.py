@@ -115,7 +115,8 @@ def test_confirmed_is_what_is_read_and_drafted_alike(models) -> None:
 def test_most_clear_lines_are_read_by_the_small_model_alone(models, asked) -> None:
     recognizer = Recognizer(models[0], device="cpu", quick=models[1])
     try:
-        found = recognizer.read([rendered_line(text) for text in TEXTS])
+        futures = recognizer.submit_all([rendered_line(text) for text in TEXTS])
+        found = [future.result() for future in futures]
     finally:
         recognizer.close()
     assert [reading.text for reading in found] == [*TEXTS]
@@ -137,10 +138,20 @@ def test_what_is_hard_to_read_is_read_by_the_large_model(models, asked) -> None:
     hard = cv2.blur(np.clip(hard, 0, 255).astype(np.uint8), (9, 9))
     recognizer = Recognizer(models[0], device="cpu", quick=models[1])
     try:
-        recognizer.read([hard])
+        recognizer.submit(hard).result()
     finally:
         recognizer.close()
     assert asked == {"quick": [1], "bundled": [1]}
+
+
+def test_lines_that_come_from_anywhere_are_read_by_the_large_model(models, asked) -> None:
+    recognizer = Recognizer(models[0], device="cpu", quick=models[1])
+    try:
+        found = recognizer.read([rendered_line(text) for text in TEXTS])
+    finally:
+        recognizer.close()
+    assert [reading.text for reading in found] == [*TEXTS]
+    assert (asked["quick"], sum(asked["bundled"])) == ([], len(TEXTS))
 
 
 def test_it_is_asked_on_processors_and_for_the_likeliest_text_only(monkeypatch, tmp_path) -> None:

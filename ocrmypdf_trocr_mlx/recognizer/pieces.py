@@ -17,10 +17,14 @@ _STRETCHED_ASPECT = 13.0
 
 @dataclass(frozen=True)
 class LineImage:
-    """A line at the model's height, uint8, of which the first `width` columns are not padding."""
+    """A line at the model's height, uint8, of which the first `width` columns are not padding.
+
+    `unusual`: it may be cut out otherwise than lines of pages are.
+    """
 
     pixels: np.ndarray
     width: int
+    unusual: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,14 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Fitting:
-    """How a model takes lines: its processor, and the widths, in its parts, to pad them to."""
+    """How a model takes lines: its processor, and the widths, in its parts, to pad them to.
+
+    `unusual` is what its images are.
+    """
 
     processor: ImageProcessor
     widths: tuple[int, ...]
+    unusual: bool = False
 
     @property
     def max_aspect(self) -> float:
@@ -67,4 +75,4 @@ class Fitting:
         resized = Image.fromarray(gray).resize(size, resample=processor.resample)
         pixels = np.full((processor.height, padded), PAPER, np.uint8)
         pixels[:, :width] = np.asarray(resized)
-        return LineImage(pixels, width)
+        return LineImage(pixels, width, self.unusual)

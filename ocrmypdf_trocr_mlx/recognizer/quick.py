@@ -55,8 +55,10 @@ class QuickFirst(Transcriber):
     def __call__(
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing
     ) -> list[Transcript]:
-        first = self._quick.confirmed(images, between)
-        sure = {i: found for i, found in enumerate(first) if found is not None and is_sure(found)}
+        usual = [i for i, image in enumerate(images) if not image.unusual]
+        first = self._quick.confirmed([images[i] for i in usual], between) if usual else []
+        pairs = zip(usual, first, strict=True)
+        sure = {i: found for i, found in pairs if found is not None and is_sure(found)}
         rest = [i for i in range(len(images)) if i not in sure]
         if rest:
             read = super().__call__([images[i] for i in rest], between)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import itertools
 import logging
 import os
@@ -136,11 +137,16 @@ class Recognizer:
         self, crops: Sequence[np.ndarray], *, characters: bool = False
     ) -> list[Future[Reading]]:
         """Queue lines, as `submit` does one: on a GPU they are read together, and so sooner."""
+        return self._submit(crops, self.fitting, characters)
+
+    def _submit(
+        self, crops: Sequence[np.ndarray], fitting: Fitting, characters: bool
+    ) -> list[Future[Reading]]:
         self._check_process()
         futures: list[Future[Reading]] = []
         jobs: list[_Job] = []
         for crop in crops:
-            cut = CutLine(crop, self.fitting, characters)
+            cut = CutLine(crop, fitting, characters)
             line = _Line(cut.images, cut.reading, Future())
             if not cut.images:  # blank
                 line.future.set_result(Reading())
@@ -178,8 +184,12 @@ class Recognizer:
             self._changed.notify_all()
 
     def read(self, crops: Sequence[np.ndarray], *, characters: bool = False) -> list[Reading]:
-        """Read lines and wait for them; raises what the first failing one raised."""
-        futures = self.submit_all(crops, characters=characters)
+        """Read lines that come from anywhere; raises what the first failing one raised.
+
+        A smaller model, which knows lines as pages are cut into them, has no part in it.
+        """
+        fitting = dataclasses.replace(self.fitting, unusual=True)
+        futures = self._submit(crops, fitting, characters)
         try:
             return [future.result() for future in futures]
         finally:
