@@ -47,9 +47,9 @@ def page_reader(
     min_confidence: float = DEFAULT_MIN_CONFIDENCE,
     characters: bool = False,
 ) -> PageReader:
-    """The reader that suits the device."""
-    kind = PageReader if on_cpu() or most_processes() < 2 else Apart
-    return kind(recognizer, min_confidence, characters)
+    """The reader that suits the device; a program that is frozen has no Python to start."""
+    together = on_cpu() or most_processes() < 2 or getattr(sys, "frozen", False)
+    return (PageReader if together else Apart)(recognizer, min_confidence, characters)
 
 
 def most_processes() -> int:

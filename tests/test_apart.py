@@ -162,6 +162,8 @@ def test_only_a_gpu_is_worth_processes(recognizer, monkeypatch) -> None:
         monkeypatch.setattr("ocrmypdf_trocr_mlx.backend.available_cpus", lambda cpus=cpus: cpus)
         reader = apart.page_reader(recognizer)
         assert (type(reader), reader.at_once) == (kind, at_once)
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert type(apart.page_reader(recognizer)) is PageReader
 
 
 def test_processes_end_with_this_one() -> None:
