@@ -97,8 +97,11 @@ def rasterize_pdf_page(
     """For our engine, scans as sharp as they are; another plugin's turn otherwise."""
     if not _selected(options):
         return None
+    from ocrmypdf_trocr_mlx import engine
     from ocrmypdf_trocr_mlx.raster import rasterize
 
+    if options is not None:
+        engine.load_ahead(options)
     return rasterize(
         input_file=input_file,
         output_file=output_file,

@@ -42,6 +42,7 @@ _BUNDLED = (None, "bundled")  # values of --trocr-model
 _FALLBACK_DPI = 300.0  # an image that does not tell: only the ratio to the page counts
 
 _in_use: weakref.WeakSet[Recognizer] = weakref.WeakSet()
+_ahead: set[tuple[object, ...]] = set()  # models that were loaded ahead, by what was asked for
 stopped = threading.Event()  # set by `stop`, cleared by the next job
 _computes = True  # False as long as MLX was imported here only to check options, not to compute
 
@@ -75,6 +76,26 @@ def stop() -> None:
     stopped.set()
     for used in list(_in_use):
         threading.Thread(target=used.close, daemon=True).start()
+
+
+def load_ahead(options: OcrOptions) -> None:
+    """Load the model while the first page is rendered; returns at once, and raises nothing.
+
+    Worker processes, which render and read one page after the other, would gain nothing.
+    """
+    ours = get_options(options)
+    asked = (ours.model, ours.device, ours.batch_size, ours.beams)
+    if options.use_threads and options.tesseract_timeout != 0 and asked not in _ahead:
+        _ahead.add(asked)
+        # No daemon: a thread inside MLX must not outlive the interpreter, which waits for others.
+        threading.Thread(target=_load, args=(ours,), name="trocr-load").start()
+
+
+def _load(options: TrOcrOptions) -> None:
+    try:
+        page_reader(options)
+    except Exception as e:  # whoever reads a page will be told
+        log.debug("The model could not be loaded ahead: %s", e)
 
 
 def page_reader(options: TrOcrOptions) -> PageReader:
