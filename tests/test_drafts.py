@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 
 import mlx.core as mx
 import numpy as np
 import pytest
+from greedy import assert_same, greedy
 from mlx.utils import tree_map_with_path
 
 from ocrmypdf_trocr_mlx.checkpoints.load import load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
-from ocrmypdf_trocr_mlx.model import cpu, cpu_encoder, generate
+from ocrmypdf_trocr_mlx.model import cpu, cpu_encoder, generate, rounds
 from ocrmypdf_trocr_mlx.model.checking import check_drafts
 from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRConfig
+from ocrmypdf_trocr_mlx.model.cpu_checking import CpuChecking
 from ocrmypdf_trocr_mlx.model.draft import Distances, Draft, collapse
+from ocrmypdf_trocr_mlx.model.hypothesis import Hypothesis
 from ocrmypdf_trocr_mlx.model.options import GenerateOptions
 from ocrmypdf_trocr_mlx.model.trocr import TrOCR
 from ocrmypdf_trocr_mlx.recognizer.cutting import CutLine
@@ -106,35 +110,37 @@ def drafts_for(texts: list[list[int]]) -> dict[str, list[list[int]]]:
 
 @pytest.mark.parametrize("where", ["numpy", "mlx"])
 @pytest.mark.parametrize("limits", [{}, {"loop_limit": 3}, {"max_length": 9}, {"max_length": 2}])
-def test_text_of_greedy_search(model: TrOCR, where: str, limits: dict) -> None:
+def test_text_of_greedy_search(model: TrOCR, where: str, limits: dict, monkeypatch) -> None:
     options = dataclasses.replace(OPTIONS, **limits)
     pixels = mx.random.normal((7, 16, 64, 1), key=mx.random.key(5))
-    states = model.encode(pixels)
-    memory = model.memory(states)
-    mx.eval(memory)
-    expected = generate._greedy(model, memory, options, generate.nothing)
+    expected = greedy(model, pixels, options)
     lengths = {len(h.tokens) for h in expected}
     assert len(lengths) > 1 or "max_length" in limits, "texts of different lengths tell more"
+    read = by_numpy if where == "numpy" else functools.partial(by_mlx, monkeypatch)
     for name, drafts in drafts_for([h.tokens for h in expected]).items():
-        if where == "mlx":
-            with cpu.left_to_mlx():
-                found, passes = by_drafts(model, memory, drafts, options)
-        else:
-            found, passes = by_drafts(model, memory, drafts, options)
-        for ours, theirs in zip(found, expected, strict=True):
-            assert ours.tokens == theirs.tokens, name
-            np.testing.assert_allclose(ours.logprobs, theirs.logprobs, atol=2e-4)
-            np.testing.assert_allclose(ours.attention, theirs.attention, atol=2e-5)
+        found, passes = read(model, pixels, drafts, options)
+        assert_same(found, expected)
         if name in ("right", "with end"):
             assert passes == 1
         elif name == "spoilt":
             assert passes <= max(lengths)
 
 
-def by_drafts(model: TrOCR, memory: list, drafts: list, options: GenerateOptions):
-    passes = []
-    checker = model.checker(memory, len(memory) - 1)
+def by_numpy(model: TrOCR, pixels: mx.array, drafts: list, options: GenerateOptions):
+    memory, passes = model.memory(model.encode(pixels)), []
+    checker = CpuChecking(model.decoder, memory, options.kept_layer(len(memory)))
     return check_drafts(checker, drafts, options, lambda: passes.append(1)), len(passes)
+
+
+def by_mlx(monkeypatch, model: TrOCR, pixels: mx.array, drafts: list, options: GenerateOptions):
+    monkeypatch.setattr(rounds, "collapse", lambda frames, blank: [np.array(d) for d in drafts])
+    found, passes = dict[int, Hypothesis](), []
+    with cpu.left_to_mlx():
+        reading = rounds.Rounds(model, options)
+        reading.add(pixels, options.max_length, generate.nothing)
+        while reading:
+            found |= reading.step(lambda: passes.append(1))
+    return [found[i] for i in range(len(pixels))], len(passes)
 
 
 def test_generate_uses_them(model: TrOCR, monkeypatch) -> None:
@@ -145,8 +151,8 @@ def test_generate_uses_them(model: TrOCR, monkeypatch) -> None:
     assert [h.tokens for h in by_draft] == [h.tokens for h in stepwise]
 
 
-def test_images_of_several_widths_are_read_together(model: TrOCR, monkeypatch) -> None:
-    if not generate.reads_together(model, OPTIONS):
+def test_images_of_several_widths_are_encoded_together(model: TrOCR, monkeypatch) -> None:
+    if not cpu_encoder.serves(model):
         pytest.skip("only on Linux processors")
     images = [
         mx.random.normal((count, 16, width, 1), key=mx.random.key(width))
@@ -159,13 +165,6 @@ def test_images_of_several_widths_are_read_together(model: TrOCR, monkeypatch) -
     rows = np.concatenate([x.reshape(-1, x.shape[-1]) for x in expected])
     np.testing.assert_allclose(states.rows, rows, atol=1e-5)
     assert np.diff(states.bounds).tolist() == [9, 9, 9, 4, 6, 6]
-
-    together = generate.generate_together(model, images, [30, 7, 12], OPTIONS)
-    monkeypatch.setattr(TrOCR, "has_drafts", False)
-    for group, length, read in zip(images, [30, 7, 12], together, strict=True):
-        options = dataclasses.replace(OPTIONS, max_length=length)
-        alone = generate.generate(model, group, options)
-        assert [h.tokens for h in read] == [h.tokens for h in alone]
 
 
 def test_collapse() -> None:

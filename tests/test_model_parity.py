@@ -173,7 +173,7 @@ def test_a_step_of_its_own_is_as_a_text_at_once(pair):
     reference, checkpoint = pair
     model, tokens = checkpoint.model, np.random.default_rng(3).integers(0, VOCABULARY, (3, 39))
     memory = model.memory(model.encode(mx.array(images(reference, 3))))
-    expected, seen = model.decoder(mx.array(tokens), memory, model.new_caches(), 1)
+    expected, seen = model.decoder(mx.array(tokens), memory, 1)
     decoding = model.decoding(memory, 1)
     for position in range(tokens.shape[1]):
         logits, weights = decoding.step(mx.array(tokens[:, position]))

@@ -121,9 +121,7 @@ def test_model_is_that_of_mlx(encoder, decoder) -> None:
         logits, looked = mine.decode(torch.from_numpy(tokens), states, 1)
         frames = mine.frames(states)
     expected = theirs.encode(mx.array(pixels[..., None]))
-    said, seen = theirs.decoder(
-        mx.array(tokens), theirs.memory(expected), theirs.new_caches(), weights_of=1
-    )
+    said, seen = theirs.decoder(mx.array(tokens), theirs.memory(expected), weights_of=1)
     assert frames.shape == (3, 2 * 72 // wanted.encoder.patch_size[1], 23)
     for a, b in ((states, expected), (logits, said), (looked, seen)):
         np.testing.assert_allclose(a, b, atol=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,7 +16,8 @@ from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRConfig
 from ocrmypdf_trocr_mlx.recognizer import Recognizer, service, sizes
-from ocrmypdf_trocr_mlx.recognizer.pieces import Transcript
+from ocrmypdf_trocr_mlx.recognizer.pieces import Fitting, Transcript
+from ocrmypdf_trocr_mlx.recognizer.transcribe import AtOnce, Transcriber
 from ocrmypdf_trocr_mlx.training.evaluate import edit_distance
 
 FONT = ImageFont.load_default(32)
@@ -55,12 +56,16 @@ class Slow:
 
     mixes = False
 
-    def __init__(self) -> None:
+    def __init__(self, fitting: Fitting) -> None:
+        self.fitting = fitting
         self.lock = threading.Lock()
         self.at_work = self.most = 0
         self.sizes: list[int] = []
 
-    def __call__(self, images: list, between: Callable[[], None]) -> list[Transcript]:
+    def begin(self) -> AtOnce:
+        return AtOnce(self)
+
+    def __call__(self, images: Sequence, between: Callable[[], None]) -> list[Transcript]:
         with self.lock:
             self.at_work += 1
             self.most = max(self.most, self.at_work)
@@ -73,12 +78,18 @@ class Slow:
         return [Transcript(["a"], [0.0], np.ones((1, 4), np.float32), 0.25) for _ in images]
 
 
+def slow_recognizer(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, batch_size: int, lanes: int
+) -> tuple[Recognizer, Slow]:
+    stand_in = Slow(Transcriber(checkpoint).fitting)
+    monkeypatch.setattr(service, "Transcriber", lambda checkpoint, beams: stand_in)
+    recognizer = Recognizer(checkpoint, device="cpu", batch_size=batch_size, lanes=lanes)
+    return recognizer, stand_in
+
+
 @pytest.fixture
-def slow(checkpoint: Checkpoint):
-    recognizer = Recognizer(checkpoint, device="cpu", batch_size=8, lanes=3)
-    stand_in = Slow()
-    stand_in.fitting = recognizer._transcriber.fitting  # type: ignore[attr-defined]
-    recognizer._transcriber = stand_in  # type: ignore[assignment]
+def slow(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch):
+    recognizer, stand_in = slow_recognizer(checkpoint, monkeypatch, batch_size=8, lanes=3)
     yield recognizer, stand_in
     recognizer.close()
 
@@ -95,10 +106,7 @@ def test_a_gpu_is_given_all_lines_of_a_page_together(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "on_cpu", lambda: False)
-    recognizer = Recognizer(checkpoint, device="cpu", batch_size=40, lanes=1)
-    stand_in = Slow()
-    stand_in.fitting = recognizer._transcriber.fitting  # type: ignore[attr-defined]
-    recognizer._transcriber = stand_in  # type: ignore[assignment]
+    recognizer, stand_in = slow_recognizer(checkpoint, monkeypatch, batch_size=40, lanes=1)
     try:
         assert len(recognizer.read([line("same")] * 70)) == 70
     finally:
@@ -127,23 +135,19 @@ def test_closing_ends_all_lanes_and_fails_what_waits(slow) -> None:
 # Drafts of clean lines are checked in one step, beams take one for each letter.
 @pytest.mark.parametrize(("beams", "last"), [(1, 1), (2, 5)])
 def test_closing_ends_a_batch_between_two_steps(
-    checkpoint: Checkpoint, beams: int, last: int
+    checkpoint: Checkpoint, beams: int, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    steps: list[None] = []
+    check_open = Recognizer._check_open
+
+    def step(recognizer: Recognizer) -> None:
+        steps.append(None)
+        if len(steps) == last:
+            recognizer.close()
+        check_open(recognizer)
+
+    monkeypatch.setattr(Recognizer, "_check_open", step)
     recognizer = Recognizer(checkpoint, device="cpu", batch_size=8, beams=beams, lanes=1)
-    real, steps = recognizer._transcriber, []
-
-    def transcriber(images: list, between: Callable[[], None]) -> list[Transcript]:
-        def step() -> None:
-            steps.append(None)
-            if len(steps) == last:
-                recognizer.close()
-            between()
-
-        return real(images, step)
-
-    for name in ("fitting", "mixes"):
-        setattr(transcriber, name, getattr(real, name))
-    recognizer._transcriber = transcriber  # type: ignore[assignment]
     futures = [recognizer.submit(line("a line of many letters")) for _ in range(8)]
 
     assert all("closed" in str(future.exception(30)) for future in futures)

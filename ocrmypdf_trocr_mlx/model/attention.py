@@ -8,7 +8,8 @@ from . import cpu
 
 # On NVIDIA GPUs MLX has cuDNN plan a kernel for every new shape, which was measured to take 37 ms,
 # and lines come in new numbers and lengths all the time.  Plain products need no plan, and up to so
-# many scores (queries times keys) little memory.  Up to so few queries MLX has a kernel of its own.
+# many scores (queries times keys) little memory.  For up to so few queries, all of which see all
+# keys, MLX has a kernel of its own.
 _MOST_PLAIN_SCORES = 1 << 14
 _MOST_VECTOR_QUERIES = 3
 
@@ -33,7 +34,7 @@ def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | None = None) 
     """q (B, heads, L, head_dim), k and v (B, heads, S, head_dim) -> (B, L, D)."""
     scale = q.shape[-1] ** -0.5
     if not cpu.serves(q):
-        if _is_plain(q.shape[2], k.shape[2]):
+        if _is_plain(q.shape[2], k.shape[2], mask is not None):
             return attend_with_weights(q, k, v, mask)[0]
         return merge_heads(mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask))
     k, v = mx.contiguous(k), mx.contiguous(v)  # cheaper than what a strided product does
@@ -51,10 +52,10 @@ def attend_with_weights(
     return merge_heads(weights @ v), weights
 
 
-def _is_plain(queries: int, keys: int) -> bool:
+def _is_plain(queries: int, keys: int, masked: bool) -> bool:
     """Whether it is few; in training shapes are always the same, and scores would be kept."""
-    small = queries * keys <= _MOST_PLAIN_SCORES and queries > _MOST_VECTOR_QUERIES
-    return small and not cpu.is_left_to_mlx() and _on_nvidia()
+    few = queries * keys <= _MOST_PLAIN_SCORES and (masked or queries > _MOST_VECTOR_QUERIES)
+    return few and not cpu.is_left_to_mlx() and _on_nvidia()
 
 
 def _on_nvidia() -> bool:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-import mlx.core as mx
 import numpy as np
 
-from .decoder import Decoder, KeysValues, KVCache
 from .draft import Draft
 from .hypothesis import Growing, Hypothesis
 from .options import GenerateOptions
-
-# Enough for a GPU; fewer texts are padded less, and the host looks at some while it reads others.
-_TEXTS_AT_ONCE = 256
 
 
 class Said(NamedTuple):
@@ -40,66 +34,50 @@ class Checker(Protocol):
         """So many of the tokens last given were right."""
 
 
-class _PassedOn(KVCache):
-    """Keys and values of a pass that begins with the text: all there are, and not kept."""
+class Checked:
+    """A text in the making, and its draft: what is to be checked, and what the decoder says."""
 
-    def update(self, both: mx.array) -> KeysValues:
-        return both[0], both[1]
+    def __init__(self, draft: list[int], options: GenerateOptions):
+        self._start = options.start
+        self._text = Growing(options)
+        self._draft = Draft(draft)
+        self._ahead: list[int] = []
+        self._look_ahead()
 
+    @property
+    def done(self) -> bool:
+        return self._text.done
 
-class Checking:
-    """A checker that keeps no keys: on a GPU a pass over a whole text costs what a step does.
+    @property
+    def known(self) -> int:
+        """Tokens of the text, from the start token on, after which the decoder was heard."""
+        return len(self._text.tokens)
 
-    Texts of about one length are passed together, all asked before the first answer is awaited.
-    """
+    def whole(self) -> list[int]:
+        """The text from its start token on, and what is likely to come."""
+        return [self._start, *self._text.tokens, *self._ahead]
 
-    def __init__(self, decoder: Decoder, memory: list[KeysValues], weights_of: int | None):
-        self._decoder = decoder
-        self._memory = memory
-        self._weights_of = weights_of
-        self._kept: list[list[int]] = [[] for _ in range(memory[0][0].shape[0])]
-        self._given: dict[int, list[int]] = {}
+    def given(self) -> list[int]:
+        """Of that the part that the decoder has not been heard after."""
+        return self.whole()[self.known :]
 
-    def check(self, rows: list[int], given: list[list[int]]) -> list[Said]:
-        self._given = dict(zip(rows, given, strict=True))
-        by_length = sorted(rows, key=lambda row: len(self._kept[row]) + len(self._given[row]))
-        asked = []
-        for i in range(0, len(rows), _TEXTS_AT_ONCE):
-            some = by_length[i : i + _TEXTS_AT_ONCE]
-            asked.append((some, self._ask(some)))
-        said: dict[int, Said] = {}
-        for some, answer in asked:
-            tokens, logprobs = np.array(answer[0]), np.array(answer[1])
-            seen = None if answer[2] is None else np.array(answer[2])
-            for i, row in enumerate(some):
-                start = len(self._kept[row])
-                part = slice(start, start + len(self._given[row]))
-                attention = None if seen is None else seen[i, part]
-                said[row] = Said(tokens[i, part], logprobs[i, part], attention)
-        return [said[row] for row in rows]
+    def hear(self, said: Said) -> int:
+        """What the decoder says after each of the `given`; returns how many of these were right."""
+        new = said.tokens.tolist()
+        right = 1 + _agreed(self._ahead, new)
+        new = new[:right]
+        seen = None if said.attention is None else said.attention[:right]
+        self._text.extend(new, said.logprobs[:right].tolist(), seen)
+        self._draft.say(new)
+        if not self.done:
+            self._look_ahead()
+        return right
 
-    def _ask(self, rows: list[int]) -> tuple[mx.array, mx.array, mx.array | None]:
-        """What is said after each token of some texts, under way: `Said` of (N, L)."""
-        texts = [self._kept[row] + self._given[row] for row in rows]
-        lengths = np.array([len(text) for text in texts])
-        used = np.arange(lengths.max()) < lengths[:, None]
-        padded = np.full(used.shape, self._decoder.config.pad_token_id, np.int32)
-        padded[used] = list(itertools.chain(*texts))
-        memory = self._memory
-        if rows != list(range(len(self._kept))):
-            taken = mx.array(rows)
-            memory = [(k[taken], v[taken]) for k, v in memory]
-        caches: list[KVCache] = [_PassedOn() for _ in memory]
-        logits, weights = self._decoder(mx.array(padded), memory, caches, self._weights_of)
-        logits = logits.astype(mx.float32)
-        best = logits.argmax(axis=-1)
-        logprobs = logits.max(axis=-1) - mx.logsumexp(logits, axis=-1)
-        seen = None if weights is None else weights.astype(mx.float32)
-        mx.async_eval(best, logprobs, seen)
-        return best, logprobs, seen
+    def _look_ahead(self) -> None:
+        self._ahead = self._draft.ahead(self._text.room - 1)
 
-    def keep(self, row: int, count: int) -> None:
-        self._kept[row] += self._given[row][:count]
+    def hypothesis(self) -> Hypothesis:
+        return self._text.hypothesis(self._draft.agreement(len(self._text.tokens) - 1))
 
 
 def check_drafts(
@@ -115,28 +93,19 @@ def check_drafts(
     """
     lengths = lengths or [options.max_length] * len(drafts)
     of_length = {n: dataclasses.replace(options, max_length=n) for n in set(lengths)}
-    texts = [Growing(of_length[length]) for length in lengths]
-    expected = [Draft(tokens) for tokens in drafts]
-    last = [options.start] * len(drafts)
-    active = [row for row, text in enumerate(texts) if text.room]
+    texts = [
+        Checked(draft, of_length[length]) for draft, length in zip(drafts, lengths, strict=True)
+    ]
+    active = [row for row, text in enumerate(texts) if not text.done]
     while active:
         between()
-        given = [[last[i], *expected[i].ahead(texts[i].room - 1)] for i in active]
-        for row, tokens, said in zip(active, given, checker.check(active, given), strict=True):
-            new = said.tokens.tolist()
-            right = 1 + _agreed(tokens[1:], new)
-            new = new[:right]
-            seen = None if said.attention is None else said.attention[:right]
-            texts[row].extend(new, said.logprobs[:right].tolist(), seen)
-            expected[row].say(new)
+        said = checker.check(active, [texts[row].given() for row in active])
+        for row, its in zip(active, said, strict=True):
+            right = texts[row].hear(its)
             if not texts[row].done:
                 checker.keep(row, right)
-                last[row] = new[-1]
         active = [row for row in active if not texts[row].done]
-    return [
-        text.hypothesis(draft.agreement(len(text.tokens) - 1))
-        for text, draft in zip(texts, expected, strict=True)
-    ]
+    return [text.hypothesis() for text in texts]
 
 
 def confirm_drafts(

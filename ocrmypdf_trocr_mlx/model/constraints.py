@@ -27,8 +27,11 @@ class Constraints:
         )
 
     def __call__(self, scores: mx.array, sequences: Sequence[Sequence[int]]) -> mx.array:
-        """`sequences`: the tokens of each row so far, start token first, all of one length."""
-        o, length = self.options, len(sequences[0])
+        """`sequences`: the tokens of each row so far, start token first.
+
+        They are of one length, but for those of texts that are done.
+        """
+        o, length = self.options, max(map(len, sequences))
         if o.no_repeat_ngram_size:
             scores = self._ban_ngrams(scores, sequences)
         if length < o.min_length:

@@ -19,32 +19,18 @@ POSITION_OFFSET = 2
 
 
 class KVCache:
-    """Keys and values of one self-attention layer; the buffer grows by `step` tokens."""
+    """Keys and values of one self-attention layer: of each row as many as its text has tokens."""
 
-    step = 32
+    def __init__(self, both: mx.array, offsets: mx.array):
+        """`both` (2, N, heads, room, head_dim), of which the first `offsets` (N,) are in use."""
+        self.both = both
+        self._offsets = offsets
 
-    def __init__(self) -> None:
-        self.offset = 0
-        self._both: mx.array | None = None  # (2, B, heads, room, head_dim)
-
-    def update(self, both: mx.array) -> KeysValues:
-        """Append keys and values (2, B, heads, L, head_dim) and return all so far."""
-        start, self.offset = self.offset, self.offset + both.shape[3]
-        if self._both is None or self.offset > self._both.shape[3]:
-            self._both = self._grow(self._both, both, start)
-        self._both[..., start : self.offset, :] = both
-        return self._both[0, :, :, : self.offset], self._both[1, :, :, : self.offset]
-
-    def _grow(self, buffer: mx.array | None, new: mx.array, used: int) -> mx.array:
-        *shape, length, head_dim = new.shape
-        room = self.step * math.ceil(length / self.step)
-        fresh = mx.zeros((*shape, room, head_dim), new.dtype)
-        return fresh if buffer is None else mx.concatenate([buffer[..., :used, :], fresh], axis=3)
-
-    def take(self, rows: mx.array) -> None:
-        """Keep these rows of the batch, in this order; a row may be taken more than once."""
-        if self._both is not None:
-            self._both = self._both[:, rows]
+    def append(self, new: mx.array) -> mx.array:
+        """Add those of a token of each row (2, N, heads, 1, head_dim), and return the buffer."""
+        places = mx.broadcast_to(self._offsets[None, :, None, None, None], new.shape)
+        self.both = mx.put_along_axis(self.both, places, new, axis=3)
+        return self.both
 
 
 class SelfAttention(nn.Module):
@@ -54,12 +40,16 @@ class SelfAttention(nn.Module):
         self.qkv_proj = nn.Linear(config.d_model, 3 * config.d_model)
         self.out_proj = nn.Linear(config.d_model, config.d_model)
 
-    def __call__(self, x: mx.array, cache: KVCache, mask: mx.array | None) -> mx.array:
+    def __call__(
+        self, x: mx.array, mask: mx.array | None, cache: KVCache | None = None
+    ) -> mx.array:
+        """x (N, L, D): texts, or with a cache a token each, after those that it holds."""
         batch, length, dims = x.shape
         q, both = mx.split(self.qkv_proj(x), [dims], axis=-1)
         both = both.reshape(batch, length, 2, self.num_heads, -1).transpose(2, 0, 3, 1, 4)
-        keys, values = cache.update(both)
-        return self.out_proj(attend(split_heads(q, self.num_heads), keys, values, mask))
+        if cache is not None:
+            both = cache.append(both)
+        return self.out_proj(attend(split_heads(q, self.num_heads), both[0], both[1], mask))
 
 
 class CrossAttention(nn.Module):
@@ -77,10 +67,15 @@ class CrossAttention(nn.Module):
         return mx.contiguous(k), mx.contiguous(v)
 
     def __call__(
-        self, x: mx.array, memory: KeysValues, want_weights: bool = False
+        self,
+        x: mx.array,
+        memory: KeysValues,
+        want_weights: bool = False,
+        padding: mx.array | None = None,
     ) -> tuple[mx.array, mx.array | None]:
         """x (N, L, D) over memory of M images, N a multiple of M (the beams of an image).
 
+        `padding` (M, 1, 1, S): 0, and minus infinity where the memory is none of the image's.
         Returns the output and, on request, the weights averaged over the heads (N, L, S).
         """
         batch, length, dims = x.shape
@@ -92,10 +87,10 @@ class CrossAttention(nn.Module):
         q = split_heads(q, self.num_heads)
         weights = None
         if want_weights:
-            y, per_head = attend_with_weights(q, *memory)
+            y, per_head = attend_with_weights(q, *memory, padding)
             weights = per_head.mean(axis=1).reshape(batch, length, -1)
         else:
-            y = attend(q, *memory)
+            y = attend(q, *memory, padding)
         if batch != images:
             y = y.reshape(batch, length, dims)
         return self.out_proj(y), weights
@@ -118,12 +113,14 @@ class DecoderLayer(nn.Module):
         self,
         x: mx.array,
         memory: KeysValues,
-        cache: KVCache,
         mask: mx.array | None,
         want_weights: bool,
+        *,
+        cache: KVCache | None = None,
+        padding: mx.array | None = None,
     ) -> tuple[mx.array, mx.array | None]:
-        x = self.self_attn_layer_norm(x + self.self_attn(x, cache, mask))
-        y, weights = self.encoder_attn(x, memory, want_weights)
+        x = self.self_attn_layer_norm(x + self.self_attn(x, mask, cache))
+        y, weights = self.encoder_attn(x, memory, want_weights, padding)
         x = self.encoder_attn_layer_norm(x + y)
         x = self.final_layer_norm(x + self.fc2(self.activation(self.fc1(x))))
         return x, weights
@@ -161,72 +158,71 @@ class Decoder(nn.Module):
         if not config.tie_word_embeddings:
             self.output_projection = nn.Linear(dims, config.vocab_size, bias=False)
 
-    def embed(self, tokens: mx.array, offset: int) -> mx.array:
+    def embed(self, tokens: mx.array, positions: mx.array | slice) -> mx.array:
+        """Tokens (N, L) at their positions, from 0: those of all rows, or (N, L) -> (N, L, D)."""
         config = self.config
         x = self.embed_tokens(tokens)
         if config.scale_embedding:
             x = x * math.sqrt(config.d_model)
-        end = offset + tokens.shape[1]
         if config.use_learned_position_embeddings:
-            x = x + self.embed_positions.weight[POSITION_OFFSET + offset : POSITION_OFFSET + end]
+            x = x + self.embed_positions.weight[POSITION_OFFSET:][positions]
         else:
             pad = config.pad_token_id
-            positions = self._sinusoids[pad + 1 + offset : pad + 1 + end].astype(x.dtype)
+            added = self._sinusoids[pad + 1 :][positions].astype(x.dtype)
             # A padding token has no position, also where a checkpoint starts with one.
-            x = x + mx.where((tokens == pad)[..., None], 0, positions)
+            x = x + mx.where((tokens == pad)[..., None], 0, added)
         return self.layernorm_embedding(x) if config.layernorm_embedding else x
 
     def __call__(
         self,
         tokens: mx.array,
         memory: list[KeysValues],
-        caches: list[KVCache],
         weights_of: int | None = None,
+        padding: mx.array | None = None,
     ) -> tuple[mx.array, mx.array | None]:
-        """Tokens (N, L) after what the caches hold -> logits (N, L, V).
+        """Texts (N, L), from their start tokens on -> logits (N, L, V).
 
         With `weights_of` also that layer's cross-attention, averaged over its heads (N, L, S).
+        `padding` (N, 1, 1, S): where of the memory an image is narrower than others; see
+        `CrossAttention`.
         """
-        x = self.embed(tokens, caches[0].offset)
-        length, past = tokens.shape[1], caches[0].offset
+        length = tokens.shape[1]
+        x = self.embed(tokens, slice(length))
         mask = None
         if length > 1:
-            ahead = mx.arange(past + length)[None] > mx.arange(past, past + length)[:, None]
+            ahead = mx.arange(length)[None] > mx.arange(length)[:, None]
             mask = mx.where(ahead, -mx.inf, 0).astype(x.dtype)
         kept = None
         for i, layer in enumerate(self.layers):
-            x, weights = layer(x, memory[i], caches[i], mask, i == weights_of)
+            x, weights = layer(x, memory[i], mask, i == weights_of, padding=padding)
             kept = weights if i == weights_of else kept
-        if self.config.tie_word_embeddings:
-            return self.embed_tokens.as_linear(x), kept
-        return self.output_projection(x), kept
+        return self.logits(x), kept
 
+    def step(
+        self,
+        tokens: mx.array,
+        offsets: mx.array,
+        buffers: list[mx.array],
+        memory: list[KeysValues],
+        weights_of: int | None,
+    ) -> tuple[mx.array, mx.array | None, list[mx.array]]:
+        """The next token of each text (N,), after `offsets` (N,) others, of which the buffers hold
+        keys and values; see `KVCache`.
 
-class Decoding:
-    """Texts in the making: the rows of a batch, a token a step."""
-
-    def __init__(self, decoder: Decoder, memory: list[KeysValues], weights_of: int | None):
-        """`memory`: of M images; `weights_of`: the layer whose attention is wanted, if any."""
-        self._decoder = decoder
-        self._memory = memory
-        self._weights_of = weights_of
-        self._caches = [KVCache() for _ in decoder.layers]
-
-    def step(self, tokens: mx.array) -> tuple[mx.array, mx.array | None]:
-        """The next token of each row (N,) -> logits (N, V), and the attention (N, S).
-
-        N is a multiple of M; the attention is averaged over the layer's heads.
+        Returns logits (N, V), the attention (N, S) as `__call__` does, and the buffers.
         """
-        logits, weights = self._decoder(
-            tokens[:, None], self._memory, self._caches, self._weights_of
-        )
-        seen = None if weights is None else weights[:, -1].astype(mx.float32)
-        return logits[:, -1].astype(mx.float32), seen
+        x = self.embed(tokens[:, None], offsets[:, None])
+        unused = mx.arange(buffers[0].shape[3])[None] > offsets[:, None]
+        mask = mx.where(unused, -mx.inf, 0).astype(x.dtype)[:, None, None]
+        kept, caches = None, [KVCache(both, offsets) for both in buffers]
+        for i, layer in enumerate(self.layers):
+            x, weights = layer(x, memory[i], mask, i == weights_of, cache=caches[i])
+            kept = weights if i == weights_of else kept
+        seen = None if kept is None else kept[:, -1].astype(mx.float32)
+        return self.logits(x)[:, -1].astype(mx.float32), seen, [cache.both for cache in caches]
 
-    def take(self, rows: list[int], images: list[int] | None = None) -> None:
-        """Go on with these rows, in this order, and of the images with these (None: all)."""
-        for cache in self._caches:
-            cache.take(mx.array(rows))
-        if images is not None:
-            taken = mx.array(images)
-            self._memory = [(k[taken], v[taken]) for k, v in self._memory]
+    def logits(self, x: mx.array) -> mx.array:
+        """Of what the last layer made (N, L, D) -> (N, L, V)."""
+        if self.config.tie_word_embeddings:
+            return self.embed_tokens.as_linear(x)
+        return self.output_projection(x)

@@ -32,9 +32,9 @@ class Growing:
     def __init__(self, options: GenerateOptions) -> None:
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
-        self.done = False
         self._attention: list[np.ndarray] = []
         self._options = options
+        self.done = self.room < 1
 
     @property
     def room(self) -> int:

@@ -109,6 +109,10 @@ class GenerateOptions:
         values["max_length"] = min(values["max_length"], positions)
         return cls(**values)
 
+    def kept_layer(self, layers: int) -> int | None:
+        """Which of so many layers' attention is kept, if any."""
+        return self.attention_layer % layers if self.keep_attention else None
+
     def is_loop(self, tokens: list[int]) -> bool:
         """Whether the tokens end in a pattern of 1 to 8 said `loop_limit` times over."""
         if not self.loop_limit:

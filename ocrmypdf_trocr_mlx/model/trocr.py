@@ -7,10 +7,10 @@ from collections.abc import Callable
 import mlx.core as mx
 import mlx.nn as nn
 
-from . import cpu_checking, cpu_decoder, cpu_layers
-from .checking import Checker, Checking
+from . import cpu_decoder, cpu_layers
 from .config import TrOCRConfig
-from .decoder import Decoder, Decoding, KeysValues, KVCache
+from .decoder import Decoder, KeysValues
+from .decoding import Decoding, Steps, TextsByStep
 from .draft import DraftHead
 from .vit import VisionEncoder
 
@@ -23,6 +23,7 @@ class TrOCR(nn.Module):
         if config.projects_memory:
             self.enc_to_dec_proj = nn.Linear(config.encoder.hidden_size, config.decoder.d_model)
         self.decoder = Decoder(config.decoder, config.memory_size)
+        self._steps = Steps(self.decoder)
         if config.draft_frames:
             self.draft_head = DraftHead(config)
 
@@ -37,31 +38,20 @@ class TrOCR(nn.Module):
         """What each decoder layer reads of the image: computed once, used at every step."""
         return [layer.encoder_attn.keys_values(states) for layer in self.decoder.layers]
 
-    def decoding(
-        self, memory: list[KeysValues], weights_of: int | None
-    ) -> Decoding | cpu_decoder.CpuDecoding:
+    def decoding(self, memory: list[KeysValues], weights_of: int | None) -> TextsByStep:
         """Texts to be made for images, a token a step; the layer's attention is kept."""
-        serves = cpu_layers.serves(self.decoder)
-        kind = cpu_decoder.CpuDecoding if serves else Decoding
-        return kind(self.decoder, memory, weights_of)
+        if cpu_layers.serves(self.decoder):
+            return cpu_decoder.CpuDecoding(self.decoder, memory, weights_of)
+        return Decoding(self._steps, memory, weights_of)
 
     @property
     def has_drafts(self) -> bool:
         return self.config.draft_frames > 0
 
-    def checker(self, memory: list[KeysValues], weights_of: int | None) -> Checker:
-        """The decoder as one that checks drafts; the layer's attention is kept."""
-        serves = cpu_layers.serves(self.decoder)
-        kind = cpu_checking.CpuChecking if serves else Checking
-        return kind(self.decoder, memory, weights_of)
-
-    def new_caches(self) -> list[KVCache]:
-        return [KVCache() for _ in self.decoder.layers]
-
     def __call__(self, pixels: mx.array, tokens: mx.array) -> mx.array:
         """Logits (B, L, V) of tokens (B, L) given at once."""
         memory = self.memory(self.encode(pixels))
-        return self.decoder(tokens, memory, self.new_caches())[0]
+        return self.decoder(tokens, memory)[0]
 
     @property
     def dtype(self) -> mx.Dtype:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from ocrmypdf_trocr_mlx.checkpoints.errors import CheckpointError
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
-from ocrmypdf_trocr_mlx.model.generate import nothing, reads_together
+from ocrmypdf_trocr_mlx.model.generate import nothing
+from ocrmypdf_trocr_mlx.model.running import confirms
 
 from .pieces import LineImage, Transcript
 from .sizes import on_cpu
-from .transcribe import Transcriber
+from .transcribe import AtOnce, ReadsImages, Transcriber
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +34,21 @@ def load_quick(folder: Path, beams: int) -> Checkpoint | None:
     if beams > 1 or not on_cpu() or not (folder / FOLDER).is_dir():
         return None
     quick = load(folder / FOLDER)
-    if reads_together(quick.model, quick.options):
+    if confirms(quick.model, quick.options):
         return quick
     log.debug("%s: drafts nothing that could be confirmed at once", folder / FOLDER)
     return None
 
 
-class QuickFirst(Transcriber):
+class QuickFirst:
     """A transcriber that asks a smaller model first, one that `load_quick` gives."""
+
+    mixes = True
 
     def __init__(self, checkpoint: Checkpoint, quick: Checkpoint):
         """Raises CheckpointError where they do not take the same images."""
-        super().__init__(checkpoint)
+        self._large = Transcriber(checkpoint)
+        self.fitting = self._large.fitting
         shapes = {
             (p.height, p.width, p.pad_to_aspect) for p in (checkpoint.processor, quick.processor)
         }
@@ -55,15 +59,20 @@ class QuickFirst(Transcriber):
     def __call__(
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing
     ) -> list[Transcript]:
+        """As a Transcriber."""
         usual = [i for i, image in enumerate(images) if not image.unusual]
         first = self._quick.confirmed([images[i] for i in usual], between) if usual else []
         pairs = zip(usual, first, strict=True)
         sure = {i: found for i, found in pairs if found is not None and is_sure(found)}
         rest = [i for i in range(len(images)) if i not in sure]
         if rest:
-            read = super().__call__([images[i] for i in rest], between)
+            read = self._large([images[i] for i in rest], between)
             sure |= dict(zip(rest, read, strict=True))
         return [sure[i] for i in range(len(images))]
+
+    def begin(self) -> ReadsImages:
+        """As `Transcriber.begin`."""
+        return AtOnce(self)
 
 
 def is_sure(transcript: Transcript) -> bool:

@@ -10,10 +10,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
@@ -28,6 +26,7 @@ from .quick import QuickFirst, load_quick
 from .reading import Reading
 from .sizes import on_cpu, suitable_batch, suitable_lanes
 from .transcribe import Transcriber
+from .work import AtWork, ClosedError, Job, Line
 
 log = logging.getLogger(__name__)
 
@@ -35,47 +34,10 @@ log = logging.getLogger(__name__)
 _WAITING_BATCHES, _WAITING_LINES = 16, 4096
 # Fewer lines together are read more slowly, line by line.
 _LEAST_BATCH = 8
+# Others join the lines that are being read when so much of a batch is free.
+_JOIN_SHARE = 0.25
 # A step on a processor ends within a second or so; nobody waits longer for it.
 _CLOSE_SECONDS = 30.0
-
-
-class _Line:
-    """Images that are read together: what each says, and who waits for what is made of all."""
-
-    def __init__(
-        self, images: Sequence[LineImage], finish: Callable[[list[Transcript]], Any], future: Future
-    ):
-        self.future = future
-        self.jobs = [_Job(self, i, image) for i, image in enumerate(images)]
-        self._finish = finish
-        self._read: list[Transcript | None] = [None] * len(images)
-        # They may come from several threads; who waits may be called back while it is held.
-        self._lock = threading.RLock()
-
-    def note(self, index: int, transcript: Transcript) -> None:
-        """What an image says; with the last of them, all is read."""
-        with self._lock:
-            self._read[index] = transcript
-            if None not in self._read and not self.future.done():
-                self.future.set_result(self._finish(cast(list[Transcript], self._read)))
-
-    def fail(self, error: BaseException) -> None:
-        with self._lock:
-            if not self.future.done():
-                self.future.set_exception(error)
-
-
-@dataclass
-class _Job:
-    """One image of a line."""
-
-    line: _Line
-    index: int
-    image: LineImage
-
-
-class _ClosedError(RuntimeError):
-    """No lines are read any more."""
 
 
 class Recognizer:
@@ -100,14 +62,14 @@ class Recognizer:
     ):
         """`lanes`: threads that compute, `batch_size`: lines each of them reads at once; None for
         as many as suit the device.  `quick`: a smaller model to ask first, not with `beams`."""
-        self._transcriber = (
+        self._transcriber: Transcriber | QuickFirst = (
             Transcriber(checkpoint, beams) if quick is None else QuickFirst(checkpoint, quick)
         )
         self._device = device
         self._pid = os.getpid()
         self._changed = threading.Condition()
-        self._waiting: list[_Job] = []
-        self._batches: deque[list[_Job]] = deque()
+        self._waiting: list[Job] = []
+        self._batches: deque[list[Job]] = deque()
         self._closed = False
         backend.prepare(device)
         self._batch_size = batch_size or suitable_batch(checkpoint.config)
@@ -144,10 +106,10 @@ class Recognizer:
     ) -> list[Future[Reading]]:
         self._check_process()
         futures: list[Future[Reading]] = []
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         for crop in crops:
             cut = CutLine(crop, fitting, characters)
-            line = _Line(cut.images, cut.reading, Future())
+            line = Line(cut.images, cut.reading, Future())
             if not cut.images:  # blank
                 line.future.set_result(Reading())
             futures.append(line.future)
@@ -163,7 +125,7 @@ class Recognizer:
         if not images:
             return []
         self._check_process()
-        line = _Line(images, list, Future())
+        line = Line(images, list, Future())
         self._queue(line.jobs)
         return line.future.result()
 
@@ -172,14 +134,14 @@ class Recognizer:
         """How the model takes lines."""
         return self._transcriber.fitting
 
-    def _queue(self, jobs: list[_Job]) -> None:
+    def _queue(self, jobs: list[Job]) -> None:
         """Wait for room, and have them read."""
         if not jobs:
             return
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._has_room())
             if self._closed:
-                raise _ClosedError("the recognizer is closed")
+                raise ClosedError("the recognizer is closed")
             self._waiting.extend(jobs)
             self._changed.notify_all()
 
@@ -212,7 +174,7 @@ class Recognizer:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise _ClosedError("the recognizer was closed")
+            raise ClosedError("the recognizer was closed")
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
@@ -222,14 +184,16 @@ class Recognizer:
             )
 
     def _run(self) -> None:
-        """An inference thread: a batch at a time, until the recognizer is closed."""
-        error: BaseException = _ClosedError("the recognizer was closed")
+        """An inference thread: a step after the other, until the recognizer is closed."""
+        error: BaseException = ClosedError("the recognizer was closed")
+        at_work = AtWork(self._transcriber, self._check_open)
         try:
             backend.prepare(self._device)
-            while (batch := self._take()) is not None:
-                self._read_batch(batch)
+            while (jobs := self._take(len(at_work))) is not None:
+                at_work.go_on(jobs)
         except BaseException as e:
-            log.debug("An inference thread ended", exc_info=True)
+            if not isinstance(e, ClosedError):
+                log.debug("An inference thread ended", exc_info=True)
             error = e
         finally:
             with self._changed:
@@ -240,48 +204,45 @@ class Recognizer:
                 self._running -= 1
                 last = not self._running
                 self._changed.notify_all()
-            self._fail(rest, error)
+            for job in (*at_work.jobs, *rest):
+                job.line.fail(error)
             if last:
                 self._ended.set()
 
-    def _take(self) -> list[_Job] | None:
-        """Wait for a batch; None when closed.
+    def _take(self, at_work: int) -> list[Job] | None:
+        """Lines to read with those at work, perhaps none; None when closed.
 
-        Lines nobody waits for are left out.  All lines that wait are made into batches when the
-        last of the batches before is taken.
+        Waits where none is at work.  Lines nobody waits for are left out.  All lines that wait
+        are made into batches when the last of the batches before is taken.
         """
+        room = self._batch_size - at_work
         with self._changed:
             while True:
-                self._changed.wait_for(lambda: self._batches or self._waiting or self._closed)
+                self._changed.wait_for(
+                    lambda: at_work or self._batches or self._waiting or self._closed
+                )
                 if self._closed:
                     return None
+                if at_work and room < _JOIN_SHARE * self._batch_size:
+                    return []
+                self._make_batches()
                 if not self._batches:
-                    jobs, self._waiting = self._waiting, []
-                    share = -(-len(jobs) // self._lanes)
-                    size = min(self._batch_size, max(_LEAST_BATCH, share))
-                    self._batches.extend(_batches(jobs, size, self._transcriber.mixes))
-                    self._changed.notify_all()
-                if batch := [job for job in self._batches.popleft() if _begin(job.line.future)]:
-                    return batch
+                    return []
+                batch = self._batches.popleft()
+                if rest := batch[room:]:
+                    self._batches.appendleft(rest)
+                if jobs := [job for job in batch[:room] if _begin(job.line.future)]:
+                    return jobs
 
-    def _read_batch(self, jobs: list[_Job]) -> None:
-        """Read pieces together; if that fails, one by one, so that only the guilty line fails."""
-        try:
-            transcripts = self._transcriber([job.image for job in jobs], self._check_open)
-            for job, transcript in zip(jobs, transcripts, strict=True):
-                job.line.note(job.index, transcript)
-        except Exception as e:
-            if len(jobs) == 1 or isinstance(e, _ClosedError):
-                self._fail(jobs, e)
-                return
-            log.debug("A batch of %d lines failed, reading them singly", len(jobs), exc_info=True)
-            mx.clear_cache()
-            for job in jobs:
-                self._read_batch([job])
-
-    def _fail(self, jobs: Sequence[_Job], error: BaseException) -> None:
-        for job in jobs:
-            job.line.fail(error)
+    def _make_batches(self) -> None:
+        """Of all that wait, where there are none."""
+        if self._batches:
+            return
+        jobs, self._waiting = self._waiting, []
+        share = -(-len(jobs) // self._lanes)
+        size = min(self._batch_size, max(_LEAST_BATCH, share))
+        self._batches.extend(_batches(jobs, size, self._transcriber.mixes, self._lanes))
+        self._changed.notify_all()
 
 
 def _serve(recognizers: list[Recognizer]) -> None:
@@ -331,17 +292,18 @@ def _close_all() -> None:
         recognizer.close()
 
 
-def _batches(jobs: list[_Job], size: int, mixed: bool) -> Iterator[list[_Job]]:
-    """At most `size` jobs together: of one padded width and about one length, or `mixed`.
+def _batches(jobs: list[Job], size: int, mixed: bool, lanes: int) -> Iterator[list[Job]]:
+    """At most `size` jobs together: of one padded width, or `mixed`, and about one length.
 
-    Mixed ones are dealt out, for the lanes to have as much to do each.
+    Mixed ones are dealt out to several lanes, for them to have as much to do each.
     """
     jobs.sort(key=lambda job: job.image.width, reverse=True)
-    if mixed:
+    if mixed and lanes > 1:
         count = -(-len(jobs) // size)
         yield from (jobs[i::count] for i in range(count))
         return
-    for _, alike in itertools.groupby(jobs, key=lambda job: job.image.pixels.shape[1]):
+    groups = itertools.groupby(jobs, key=lambda job: mixed or job.image.pixels.shape[1])
+    for _, alike in groups:
         while batch := list(itertools.islice(alike, size)):
             yield batch
 

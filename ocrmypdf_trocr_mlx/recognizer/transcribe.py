@@ -5,25 +5,33 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import mlx.core as mx
 
 from ocrmypdf_trocr_mlx.checkpoints.images import GPU_WIDTHS, READ_WIDTHS
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
-from ocrmypdf_trocr_mlx.model.generate import (
-    Hypothesis,
-    confirm_together,
-    generate,
-    generate_together,
-    nothing,
-    reads_together,
-)
+from ocrmypdf_trocr_mlx.model.generate import Hypothesis, confirm_together, nothing
+from ocrmypdf_trocr_mlx.model.running import mixes, run
 
 from .align import columns_of
 from .pieces import Fitting, LineImage, Transcript
 
 # No script of ours has characters narrower than this, in pixels of the model's image.
 _LEAST_PITCH = 4
+
+
+class ReadsImages(Protocol):
+    """Images that are being read; what `between` raises ends all."""
+
+    def add(self, images: Sequence[LineImage], between: Callable[[], None]) -> None:
+        """Begin with images; they are numbered in the order they come in."""
+
+    def step(self, between: Callable[[], None]) -> list[tuple[int, Transcript]]:
+        """Go on with all; those that are done, with their numbers.  There must be some."""
+
+    def __len__(self) -> int:
+        """Images that are not done."""
 
 
 class Transcriber:
@@ -41,18 +49,16 @@ class Transcriber:
     def __call__(
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing
     ) -> list[Transcript]:
-        """Read images, of one padded width unless `mixes`; what `between` raises ends it."""
-        model, options = self._checkpoint.model, self._options
-        pixels, lengths = self._groups(images)
-        if self.mixes:
-            read = generate_together(model, pixels, lengths, options, between)
-        else:
-            read = [
-                generate(model, x, dataclasses.replace(options, max_length=most), between)
-                for x, most in zip(pixels, lengths, strict=True)
-            ]
-        found = zip(itertools.chain(*read), images, strict=True)
-        return [self._transcript(read, x.width, x.pixels.shape[1]) for read, x in found]
+        """Read images, in their order; what `between` raises ends it."""
+        reading, found = self.begin(), dict[int, Transcript]()
+        reading.add(images, between)
+        while reading:
+            found |= reading.step(between)
+        return [found[i] for i in range(len(images))]
+
+    def begin(self) -> ReadsImages:
+        """Ready for images, of one padded width unless it `mixes`."""
+        return _Running(self)
 
     def confirmed(
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing
@@ -74,7 +80,7 @@ class Transcriber:
     @property
     def mixes(self) -> bool:
         """Whether images of several padded widths are read together as fast as of one."""
-        return reads_together(self._checkpoint.model, self._options)
+        return mixes(self._checkpoint.model, self._options)
 
     def _max_length(self, width: int) -> int:
         """How many tokens an image can hold, at most."""
@@ -107,6 +113,53 @@ class Transcriber:
             patch_width / width,
             hypothesis.agreement,
         )
+
+
+class _Running:
+    """What a Transcriber has begun: as `model.running.Running`, with its images and texts."""
+
+    def __init__(self, transcriber: Transcriber):
+        self._transcriber = transcriber
+        self._running = run(transcriber._checkpoint.model, transcriber._options)
+        self._images: dict[int, LineImage] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def add(self, images: Sequence[LineImage], between: Callable[[], None]) -> None:
+        for pixels, length in zip(*self._transcriber._groups(images), strict=True):
+            self._running.add(pixels, length, between)
+        self._images |= enumerate(images, self._count)
+        self._count += len(images)
+
+    def step(self, between: Callable[[], None]) -> list[tuple[int, Transcript]]:
+        read = []
+        for number, found in self._running.step(between):
+            image = self._images.pop(number)
+            text = self._transcriber._transcript(found, image.width, image.pixels.shape[1])
+            read.append((number, text))
+        return read
+
+
+class AtOnce:
+    """Images that are read by a function, all that there are at a step."""
+
+    def __init__(self, read: Callable[[Sequence[LineImage], Callable[[], None]], list[Transcript]]):
+        self._read = read
+        self._images: list[LineImage] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def add(self, images: Sequence[LineImage], between: Callable[[], None]) -> None:
+        self._images += images
+
+    def step(self, between: Callable[[], None]) -> list[tuple[int, Transcript]]:
+        images, self._images = self._images, []
+        first, self._count = self._count, self._count + len(images)
+        return list(enumerate(self._read(images, between), first))
 
 
 def without_loop(tokens: list[int], eos: Sequence[int]) -> list[int]:

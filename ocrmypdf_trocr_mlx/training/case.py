@@ -76,13 +76,13 @@ def _restore(
 ) -> list[Restored]:
     model, options = checkpoint.model, checkpoint.options
     choices = [[_cases(c, encode) for c in text] for text in texts]
-    memory, caches = model.memory(model.encode(mx.array(pixels))), model.new_caches()
-    tokens = mx.full((len(texts), 1), options.start, mx.int32)
+    decoding = model.decoding(model.memory(model.encode(mx.array(pixels))), None)
+    tokens = mx.full((len(texts),), options.start, mx.int32)
     said, logprobs = [""] * len(texts), np.zeros(len(texts))
     for position in range(max(map(len, texts)) + 1):
-        logits = model.decoder(tokens, memory, caches)[0][:, -1].astype(mx.float32)
+        logits, _ = decoding.step(tokens)
         likely = np.array(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
-        following = np.full((len(texts), 1), options.pad, np.int32)
+        following = np.full(len(texts), options.pad, np.int32)
         for row, cases in enumerate(choices):
             if position < len(cases):
                 character, token = max(cases[position], key=lambda case: likely[row, case[1]])

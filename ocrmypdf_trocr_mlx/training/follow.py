@@ -23,7 +23,7 @@ class MlxFollower:
         memory = model.memory(model.encode(images))
         given = given_tokens(texts, checkpoint.options.start, checkpoint.options.pad)
         layer = checkpoint.options.attention_layer % len(memory)
-        logits, weights = model.decoder(mx.array(given), memory, model.new_caches(), layer)
+        logits, weights = model.decoder(mx.array(given), memory, layer)
         assert weights is not None
         logits = logits.astype(mx.float32)
         likely = np.array(logits - mx.logsumexp(logits, axis=-1, keepdims=True))

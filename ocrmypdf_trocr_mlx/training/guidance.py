@@ -14,7 +14,6 @@ from typing import NamedTuple
 import mlx.core as mx
 import mlx.nn as nn
 
-from ocrmypdf_trocr_mlx.model.decoder import KVCache
 from ocrmypdf_trocr_mlx.model.trocr import TrOCR
 
 from .batches import BEYOND, IGNORED
@@ -62,16 +61,14 @@ class GuidedModel(nn.Module):
         columns = states[:, prefix:].reshape(batch, rows, -1, states.shape[-1]).mean(axis=1)
         frames = self.frame_head(columns).reshape(batch, _HALVES * columns.shape[1], -1)
         decoder, attention = model.decoder, []
-        x, length = decoder.embed(tokens, 0), tokens.shape[1]
+        x, length = decoder.embed(tokens, slice(tokens.shape[1])), tokens.shape[1]
         mask = nn.MultiHeadAttention.create_additive_causal_mask(length, x.dtype)
         for layer, memory in zip(decoder.layers, model.memory(states), strict=True):
-            x, weights = layer(x, memory, KVCache(), mask, True)
+            x, weights = layer(x, memory, mask, True)
             assert weights is not None
             on_patches = weights[:, :, prefix:].reshape(batch, length, rows, -1)
             attention.append(on_patches.sum(axis=2))
-        tied = decoder.config.tie_word_embeddings
-        logits = decoder.embed_tokens.as_linear(x) if tied else decoder.output_projection(x)
-        return Seen(logits, frames, attention)
+        return Seen(decoder.logits(x), frames, attention)
 
     def guidance(self, seen: Seen, targets: mx.array, edges: mx.array, done: mx.array) -> mx.array:
         """Both losses, weighted for this share of the training; see Batch for the arrays."""
