@@ -149,6 +149,9 @@ def prepare(device: str = "auto") -> None:
     gpu = has_gpu and device != "cpu"
     mx.set_default_device(mx.gpu if gpu else mx.cpu)
     mx.set_cache_limit(_GPU_CACHE_BYTES if gpu else _CPU_CACHE_BYTES)
+    if gpu and mx.metal.is_available():
+        # What a Mac's GPU works with stays in memory, as far as the system allows it.
+        mx.set_wired_limit(int(mx.device_info(mx.gpu)["max_recommended_working_set_size"]))
     log.debug("MLX computes on the %s", "GPU" if gpu else "CPU")
     if not (gpu or fast):
         _warn_if_slow()

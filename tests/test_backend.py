@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import mlx.core as mx
 import pytest
 
 from ocrmypdf_trocr_mlx import backend
@@ -115,3 +116,20 @@ def test_missing_gpu_is_an_error_with_a_cure() -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(ValueError, match="no GPU"):
         backend.prepare("gpu")
+
+
+@pytest.mark.parametrize(("metal", "limits"), [(True, [12_000]), (False, [])])
+def test_what_a_macs_gpu_works_with_stays_in_memory(
+    metal: bool, limits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wired: list[int] = []
+    monkeypatch.setattr(mx, "is_available", lambda device: True)
+    monkeypatch.setattr(mx, "set_default_device", lambda device: None)
+    monkeypatch.setattr(mx, "set_cache_limit", lambda limit: None)
+    monkeypatch.setattr(mx.metal, "is_available", lambda: metal)
+    found = {"max_recommended_working_set_size": 12_000}
+    monkeypatch.setattr(mx, "device_info", lambda device: found)
+    monkeypatch.setattr(mx, "set_wired_limit", wired.append)
+    backend.prepare("gpu")
+    backend.prepare("cpu")
+    assert wired == limits

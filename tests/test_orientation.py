@@ -9,6 +9,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrmypdf_trocr_mlx import orientation
+from ocrmypdf_trocr_mlx.checkpoints.load import load
+from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.recognizer import Reading, ReadWord, Recognizer, shared
 
 SURE = 14  # OCRmyPDF turns a page from here
@@ -83,7 +85,7 @@ def test_a_closed_recognizer_ends_it_before_the_page_is_turned(
     layouts = []
     real = orientation.find_layout
     monkeypatch.setattr(orientation, "find_layout", lambda g: layouts.append(g) or real(g))
-    recognizer = Recognizer(shared(device="cpu")._transcriber._checkpoint, device="cpu")
+    recognizer = Recognizer(load(resolve(None)), device="cpu")
     recognizer.close()
 
     with pytest.raises(RuntimeError, match="closed"):

@@ -62,6 +62,9 @@ class Slow:
         self.at_work = self.most = 0
         self.sizes: list[int] = []
 
+    def warm_up(self) -> None:
+        pass
+
     def begin(self) -> AtOnce:
         return AtOnce(self)
 
@@ -152,6 +155,65 @@ def test_closing_ends_a_batch_between_two_steps(
 
     assert all("closed" in str(future.exception(30)) for future in futures)
     assert len(steps) == last
+
+
+class OneAfterTheOther:
+    """Stands in for the transcriber of a GPU: texts are as many steps long as their images are
+    wide, in characters."""
+
+    mixes = True
+
+    def __init__(self, fitting: Fitting) -> None:
+        self.fitting = fitting
+        self.events: list[str] = []
+        self.left: dict[int, int] = {}
+        self.count = 0
+        self.warm = False
+
+    def warm_up(self) -> None:
+        self.warm = True
+
+    def begin(self) -> OneAfterTheOther:
+        assert self.warm and not self.left
+        self.count = 0
+        return self
+
+    def add(self, images: Sequence, between: Callable[[], None]) -> None:
+        self.events.append(f"+{len(images)}")
+        self.left |= {self.count + i: image.width // 20 for i, image in enumerate(images)}
+        self.count += len(images)
+
+    def step(self, between: Callable[[], None]) -> list[tuple[int, Transcript]]:
+        between()
+        time.sleep(0.01)
+        self.left = {number: steps - 1 for number, steps in self.left.items()}
+        done = [number for number, steps in self.left.items() if steps <= 0]
+        for number in done:
+            del self.left[number]
+        self.events.append(f"{len(done)} of {len(done) + len(self.left)}")
+        return [(n, Transcript(["a"], [0.0], np.ones((1, 4), np.float32), 0.25)) for n in done]
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+def test_lines_take_the_places_of_those_that_are_done(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = OneAfterTheOther(Transcriber(checkpoint).fitting)
+    monkeypatch.setattr(service, "Transcriber", lambda checkpoint, beams: stand_in)
+    monkeypatch.setattr(service, "on_cpu", lambda: False)
+    recognizer = Recognizer(checkpoint, device="cpu", batch_size=8, lanes=1)
+    short, long = line("word"), line("a line of many more words than that, and one")
+    try:
+        readings = recognizer.read([long] * 4 + [short] * 12)
+        assert recognizer.read([short])[0].text == "a"
+    finally:
+        recognizer.close()
+    assert [reading.text for reading in readings] == ["a"] * 16
+    joined = stand_in.events.index("+4", 1)
+    assert stand_in.events[0] == "+8" and "4 of 8" in stand_in.events[:joined]
+    assert "4 of 8" in stand_in.events[joined:], "the long ones were not waited for"
 
 
 def test_batches_suit_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,9 @@ class QuickFirst:
             sure |= dict(zip(rest, read, strict=True))
         return [sure[i] for i in range(len(images))]
 
+    def warm_up(self) -> None:
+        """As `Transcriber.warm_up`; there is nothing a processor would gain."""
+
     def begin(self) -> ReadsImages:
         """As `Transcriber.begin`."""
         return AtOnce(self)

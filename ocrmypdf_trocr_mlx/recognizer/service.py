@@ -189,6 +189,8 @@ class Recognizer:
         at_work = AtWork(self._transcriber, self._check_open)
         try:
             backend.prepare(self._device)
+            if not on_cpu():
+                self._warm_up()
             while (jobs := self._take(len(at_work))) is not None:
                 at_work.go_on(jobs)
         except BaseException as e:
@@ -208,6 +210,12 @@ class Recognizer:
                 job.line.fail(error)
             if last:
                 self._ended.set()
+
+    def _warm_up(self) -> None:
+        try:
+            self._transcriber.warm_up()
+        except Exception:  # whoever has a line read will be told
+            log.debug("The model could not be warmed up", exc_info=True)
 
     def _take(self, at_work: int) -> list[Job] | None:
         """Lines to read with those at work, perhaps none; None when closed.

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import mlx.core as mx
+import numpy as np
 
-from ocrmypdf_trocr_mlx.checkpoints.images import GPU_WIDTHS, READ_WIDTHS
+from ocrmypdf_trocr_mlx.checkpoints.images import GPU_WIDTHS, PAPER, READ_WIDTHS
 from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint
 from ocrmypdf_trocr_mlx.model.generate import Hypothesis, confirm_together, nothing
 from ocrmypdf_trocr_mlx.model.running import mixes, run
@@ -59,6 +60,14 @@ class Transcriber:
     def begin(self) -> ReadsImages:
         """Ready for images, of one padded width unless it `mixes`."""
         return _Running(self)
+
+    def warm_up(self) -> None:
+        """Begin a short text for a blank: a GPU loads and compiles what it is asked for first."""
+        width = self.fitting.processor.width
+        running = run(self._checkpoint.model, self._options)
+        running.add(self._pixels([self.fitting(np.full((1, width), PAPER, np.uint8))]), 3, nothing)
+        while running:
+            running.step(nothing)
 
     def confirmed(
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing
