@@ -15,7 +15,11 @@ from ocrmypdf_trocr_mlx.checkpoints import parallel
 from ocrmypdf_trocr_mlx.checkpoints.load import load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.model import attention, cpu, encoding, portions
+from ocrmypdf_trocr_mlx.model.generate import nothing
 from ocrmypdf_trocr_mlx.model.trocr import TrOCR
+from ocrmypdf_trocr_mlx.recognizer.pieces import Transcript
+from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcriber
+from ocrmypdf_trocr_mlx.samples import TEXTS, rendered_line
 
 
 @pytest.fixture(params=FAMILIES)
@@ -76,3 +80,31 @@ def test_plain_products_for_attention(model: TrOCR, monkeypatch) -> None:
     monkeypatch.setattr(attention, "_is_plain", lambda queries, keys, masked: True)
     found = model.decoder(tokens, memory)[0]
     np.testing.assert_allclose(found, expected, atol=5e-5)
+
+
+def test_transcripts_of_lines_that_join() -> None:
+    """Of all widths, some while others are read; the same as a processor's."""
+    mx.set_default_device(mx.cpu)
+    checkpoint = load(resolve(None))
+    transcriber = Transcriber(checkpoint)
+    random = np.random.default_rng(3)
+    lines = []
+    for i, text in enumerate([t[: 3 + 9 * k] for t in TEXTS for k in range(3)]):
+        line = rendered_line(text).astype(np.float32)
+        noisy = line + random.normal(0, 60 * (i % 3 == 0), line.shape)
+        lines.append(transcriber.fitting(noisy.clip(0, 255).astype(np.uint8)))
+    expected = transcriber(lines)
+    assert len({line.pixels.shape[1] for line in lines}) > 4
+    found: dict[int, Transcript] = {}
+    with cpu.left_to_mlx():
+        reading = Transcriber(checkpoint).begin()
+        for i in range(0, len(lines), 5):
+            reading.add(lines[i : i + 5], nothing)
+            found |= reading.step(nothing)
+        while reading:
+            found |= reading.step(nothing)
+    for number, theirs in enumerate(expected):
+        ours = found[number]
+        assert ours.texts == theirs.texts and ours.agreement == theirs.agreement
+        np.testing.assert_allclose(ours.logprobs, theirs.logprobs, atol=1e-3)
+        np.testing.assert_allclose(ours.attention, theirs.attention, atol=1e-3)

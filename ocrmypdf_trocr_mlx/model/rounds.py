@@ -117,6 +117,7 @@ class Rounds:
         """Texts of about one length are passed together, all asked before one is awaited."""
         if len(active) > _TEXTS_AT_ONCE:
             active.sort(key=lambda i: len(self._texts[i][1].whole()))
+        assert self._memory is not None
         asked = []
         for i in range(0, len(active), _TEXTS_AT_ONCE):
             some = active[i : i + _TEXTS_AT_ONCE]
@@ -127,7 +128,8 @@ class Rounds:
             for row, i in enumerate(some):
                 text = self._texts[i][1]
                 part = slice(text.known, len(text.whole()))
-                attention = None if seen is None else seen[row, part]
+                states = self._memory.counts[i]
+                attention = None if seen is None else seen[row, part, :states]
                 text.hear(Said(tokens[row, part], logprobs[row, part], attention))
 
     def _ask(self, rows: list[int]) -> tuple[mx.array, mx.array, mx.array | None]:

@@ -104,7 +104,12 @@ class AtWork:
             if len(lost) == 1:
                 lost[0].line.fail(e)
                 return
-            log.debug("A batch of %d lines failed, reading them singly", len(lost), exc_info=True)
+            log.warning(
+                "%d lines could not be read together, so they are read singly: %s",
+                len(lost),
+                str(e).partition("\n")[0] or type(e).__name__,
+            )
+            log.debug("Reading them together failed", exc_info=True)
             self._singly(lost)
 
     def _singly(self, jobs: list[Job]) -> None:
