@@ -76,17 +76,13 @@ class Stepping:
         """Fill the places that are free, and have no more of them than must be."""
         kept = [i for i, text in enumerate(self._rows) if text is not None]
         texts, memory = self._joining(bool(kept))
-        size = self._size(len(kept) + len(texts))
         if not kept:
-            # Places without an image hold one that another has, too.
-            filled = mx.minimum(mx.arange(size), len(texts) - 1)
-            whole = size == len(texts)
-            memory = memory if whole else [(k[filled], v[filled]) for k, v in memory]
             self._decoding = self._model.decoding(memory, self._layer)
-            self._rows = [*texts, *[None] * (size - len(texts))]
-            self._tokens = mx.full((size,), self._options.start, mx.int32)
+            self._rows = [*texts]
+            self._tokens = mx.full((len(texts),), self._options.start, mx.int32)
             return
         assert self._decoding is not None
+        size = self._size(len(kept) + len(texts))
         if size != len(self._rows):
             rows = kept + kept[:1] * (size - len(kept))
             self._decoding.take(rows, rows)
@@ -119,11 +115,9 @@ class Stepping:
         return [text for texts, _ in fitting for text in texts], memory
 
     def _size(self, count: int) -> int:
-        """Rows of a batch for so many texts: a GPU makes plans for each number that it meets."""
-        if not self._on_gpu or count <= 4:
-            return count
-        coarse = 1 << (count.bit_length() - 3)
-        return -(-count // coarse) * coarse
+        """Rows for so many texts: as many as there are, if few are left over."""
+        rows = len(self._rows)
+        return rows if (1 - COMPACT_SHARE) * rows < count <= rows else count
 
     def _go_on(self) -> None:
         """A token for each text."""
