@@ -28,14 +28,16 @@ class Line:
         self.jobs = [Job(self, i, image) for i, image in enumerate(images)]
         self._finish = finish
         self._read: list[Transcript | None] = [None] * len(images)
+        self._missing = len(images)
         # They may come from several threads; who waits may be called back while it is held.
         self._lock = threading.RLock()
 
     def note(self, index: int, transcript: Transcript) -> None:
         """What an image says; with the last of them, all is read."""
         with self._lock:
+            self._missing -= self._read[index] is None
             self._read[index] = transcript
-            if None not in self._read and not self.future.done():
+            if not self._missing and not self.future.done():
                 self.future.set_result(self._finish(cast(list[Transcript], self._read)))
 
     def fail(self, error: BaseException) -> None:
