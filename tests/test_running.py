@@ -124,6 +124,18 @@ def test_they_take_the_places_of_others(model: TrOCR, way: str) -> None:
     assert all(0.75 * rows < texts or rows == texts for rows, texts in sizes)
 
 
+def test_nobody_waits_as_long_as_others_come(model: TrOCR, way: str) -> None:
+    """An image of another width has its turn although ever more of the first width come."""
+    reading, found = stepping(model, OPTIONS, way), dict[int, Hypothesis]()
+    images = mx.random.normal((4, 16, 64, 1), key=mx.random.key(1))
+    reading.add(images, 30, nothing)
+    reading.add(mx.random.normal((1, 16, 40, 1), key=mx.random.key(2)), 30, nothing)
+    for _ in range(12):
+        found |= reading.step(nothing)
+        reading.add(images[:1], 30, nothing)
+    assert 4 in found
+
+
 def test_texts_of_equal_length_where_a_constraint_is_for_these(model: TrOCR, way: str) -> None:
     ends = {"eos": tuple(range(2, 40, 3)), "min_length": 4, "forced_eos_token_id": (2,)}
     options = dataclasses.replace(OPTIONS, **ends, max_length=16)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -101,8 +102,10 @@ class Stepping:
             return [], []  # a constraint is for texts that are equally long
         if not others:
             self._states = _states(self._waiting[0])
-        fitting = [group for group in self._waiting if _states(group) == self._states]
-        self._waiting = [group for group in self._waiting if _states(group) != self._states]
+        # Nobody overtakes those that do not fit: they would wait as long as others come.
+        same = itertools.takewhile(lambda group: _states(group) == self._states, self._waiting)
+        fitting = list(same)
+        del self._waiting[: len(fitting)]
         if not fitting:
             return [], []
         if len(fitting) == 1:
