@@ -59,7 +59,8 @@ class Checked:
 
     def given(self) -> list[int]:
         """Of that the part that the decoder has not been heard after."""
-        return self.whole()[self.known :]
+        last = self._text.tokens[-1] if self._text.tokens else self._start
+        return [last, *self._ahead]
 
     def hear(self, said: Said) -> int:
         """What the decoder says after each of the `given`; returns how many of these were right."""

@@ -13,7 +13,7 @@ import mlx.core as mx
 from .checking import confirm_drafts
 from .hypothesis import Hypothesis
 from .options import GenerateOptions
-from .running import Together, run
+from .running import drafted, run
 from .trocr import TrOCR
 
 __all__ = ["GenerateOptions", "Hypothesis", "generate", "nothing"]
@@ -52,8 +52,6 @@ def confirm_together(
 
     For models and options that `running.confirms`.
     """
-    together = Together(model, options)
-    for group, length in zip(images, lengths, strict=True):
-        together.add(group, length, between)
-    checker, drafts, most = together.drafted(between)
+    groups = list(zip(images, lengths, strict=True))
+    checker, drafts, most = drafted(model, options, groups, between)
     return confirm_drafts(checker, drafts, options, most)

@@ -115,32 +115,31 @@ class Rounds:
 
     def _check(self, active: list[int]) -> None:
         """Texts of about one length are passed together, all asked before one is awaited."""
-        if len(active) > _TEXTS_AT_ONCE:
-            active.sort(key=lambda i: len(self._texts[i][1].whole()))
         assert self._memory is not None
+        given = {i: self._texts[i][1].whole() for i in active}
+        if len(active) > _TEXTS_AT_ONCE:
+            active.sort(key=lambda i: len(given[i]))
         asked = []
         for i in range(0, len(active), _TEXTS_AT_ONCE):
             some = active[i : i + _TEXTS_AT_ONCE]
-            asked.append((some, self._ask(some)))
+            asked.append((some, self._ask(self._memory.of(some), [given[i] for i in some])))
         for some, answers in asked:
             tokens, logprobs, seen = (None if x is None else np.array(x) for x in answers)
             assert tokens is not None and logprobs is not None
             for row, i in enumerate(some):
-                text = self._texts[i][1]
-                part = slice(text.known, len(text.whole()))
-                states = self._memory.counts[i]
+                text, states = self._texts[i][1], self._memory.counts[i]
+                part = slice(text.known, len(given[i]))
                 attention = None if seen is None else seen[row, part, :states]
                 text.hear(Said(tokens[row, part], logprobs[row, part], attention))
 
-    def _ask(self, rows: list[int]) -> tuple[mx.array, mx.array, mx.array | None]:
+    def _ask(
+        self, memory: _Memory, texts: list[list[int]]
+    ) -> tuple[mx.array, mx.array, mx.array | None]:
         """What is said after each token of some texts, under way: `Said` of (N, L)."""
-        assert self._memory is not None
-        texts = [self._texts[i][1].whole() for i in rows]
         lengths = np.array([len(text) for text in texts])
         used = np.arange(lengths.max()) < lengths[:, None]
         padded = np.full(used.shape, self._model.config.decoder.pad_token_id, np.int32)
         padded[used] = list(itertools.chain(*texts))
-        memory = self._memory.of(rows)
         logits, weights = self._model.decoder(
             mx.array(padded), memory.layers, self._layer, memory.padding()
         )

@@ -38,13 +38,17 @@ class Running(Protocol):
         """Images that are not done."""
 
 
+# Images of one size, and how long their texts may be.
+Group = tuple[mx.array, int]
+
+
 def run(model: TrOCR, options: GenerateOptions) -> Running:
     """Ready for images."""
     if confirms(model, options):
-        return Together(model, options)
-    if mixes(model, options):
-        return Rounds(model, options)
-    return (Beams if options.num_beams > 1 else Stepping)(model, options)
+        return AtOnce(model, options, check_together)
+    if options.num_beams > 1:
+        return AtOnce(model, options, search_beams)
+    return (Rounds if mixes(model, options) else Stepping)(model, options)
 
 
 def mixes(model: TrOCR, options: GenerateOptions) -> bool:
@@ -58,13 +62,18 @@ def confirms(model: TrOCR, options: GenerateOptions) -> bool:
     return by_numpy and mixes(model, options)
 
 
-class _AtOnce:
+class AtOnce:
     """Reads what it has to the end; no image joins."""
 
-    def __init__(self, model: TrOCR, options: GenerateOptions):
-        self._model, self._options = model, options
+    def __init__(
+        self,
+        model: TrOCR,
+        options: GenerateOptions,
+        read: Callable[[TrOCR, GenerateOptions, list[Group], Callable[[], None]], list[Hypothesis]],
+    ):
+        self._model, self._options, self._read = model, options, read
         self._count = 0
-        self._groups: list[tuple[mx.array, int]] = []
+        self._groups: list[Group] = []
 
     def __len__(self) -> int:
         return sum(len(images) for images, _ in self._groups)
@@ -73,42 +82,38 @@ class _AtOnce:
         self._groups.append((images, max_length))
 
     def step(self, between: Callable[[], None]) -> list[tuple[int, Hypothesis]]:
-        read = self._read(between)
+        read = self._read(self._model, self._options, self._groups, between)
         self._groups = []
         first, self._count = self._count, self._count + len(read)
         return list(enumerate(read, first))
 
-    def _read(self, between: Callable[[], None]) -> list[Hypothesis]:
-        raise NotImplementedError
+
+def check_together(
+    model: TrOCR, options: GenerateOptions, groups: list[Group], between: Callable[[], None]
+) -> list[Hypothesis]:
+    """By drafts on a processor: a pass costs what it computes, whoever has part in it."""
+    checker, drafts, most = drafted(model, options, groups, between)
+    return check_drafts(checker, drafts, options, between, most)
 
 
-class Together(_AtOnce):
-    """Drafts checked by a processor: a pass costs what it computes, whoever has part in it."""
-
-    def _read(self, between: Callable[[], None]) -> list[Hypothesis]:
-        checker, drafts, most = self.drafted(between)
-        return check_drafts(checker, drafts, self._options, between, most)
-
-    def drafted(
-        self, between: Callable[[], None]
-    ) -> tuple[CpuChecking, list[list[int]], list[int]]:
-        """Who checks the drafts of all images, the drafts, and how long each text may be."""
-        model = self._model
-        encoder = cpu_encoder.CpuEncoder(model)
-        states = encoder([images for images, _ in self._groups], between)
-        memory = encoder.memory(states)
-        checker = CpuChecking(model.decoder, memory, self._options.kept_layer(len(memory)))
-        most = [[length] * len(images) for images, length in self._groups]
-        return checker, encoder.drafts(states), list(itertools.chain(*most))
+def drafted(
+    model: TrOCR, options: GenerateOptions, groups: list[Group], between: Callable[[], None]
+) -> tuple[CpuChecking, list[list[int]], list[int]]:
+    """Who checks the drafts of all images, the drafts, and how long each text may be."""
+    encoder = cpu_encoder.CpuEncoder(model)
+    states = encoder([images for images, _ in groups], between)
+    memory = encoder.memory(states)
+    checker = CpuChecking(model.decoder, memory, options.kept_layer(len(memory)))
+    most = [[length] * len(images) for images, length in groups]
+    return checker, encoder.drafts(states), list(itertools.chain(*most))
 
 
-class Beams(_AtOnce):
-    """Beam search, for a group after the other."""
-
-    def _read(self, between: Callable[[], None]) -> list[Hypothesis]:
-        read: list[Hypothesis] = []
-        for images, length in self._groups:
-            options = dataclasses.replace(self._options, max_length=length)
-            memory = memory_of(self._model, encode(self._model, images, between))
-            read += beam_search(self._model, memory, options, between)
-        return read
+def search_beams(
+    model: TrOCR, options: GenerateOptions, groups: list[Group], between: Callable[[], None]
+) -> list[Hypothesis]:
+    """Beam search, in one group after the other."""
+    read: list[Hypothesis] = []
+    for images, length in groups:
+        memory = memory_of(model, encode(model, images, between))
+        read += beam_search(model, memory, dataclasses.replace(options, max_length=length), between)
+    return read
