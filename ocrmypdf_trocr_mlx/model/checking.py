@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from .draft import Draft
 from .hypothesis import Growing, Hypothesis
+from .lookahead import Lookahead
 from .options import GenerateOptions
 
 
@@ -40,7 +40,7 @@ class Checked:
     def __init__(self, draft: list[int], options: GenerateOptions):
         self._start = options.start
         self._text = Growing(options)
-        self._draft = Draft(draft)
+        self._likely = Lookahead(draft)
         self._ahead: list[int] = []
         self._look_ahead()
 
@@ -69,16 +69,16 @@ class Checked:
         new = new[:right]
         seen = None if said.attention is None else said.attention[:right]
         self._text.extend(new, said.logprobs[:right].tolist(), seen)
-        self._draft.say(new)
+        self._likely.say(new)
         if not self.done:
             self._look_ahead()
         return right
 
     def _look_ahead(self) -> None:
-        self._ahead = self._draft.ahead(self._text.room - 1)
+        self._ahead = self._likely.ahead(self._text.room - 1)
 
     def hypothesis(self) -> Hypothesis:
-        return self._text.hypothesis(self._draft.agreement(len(self._text.tokens) - 1))
+        return self._text.hypothesis(self._likely.draft.agreement(len(self._text.tokens) - 1))
 
 
 def check_drafts(

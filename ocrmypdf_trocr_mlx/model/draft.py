@@ -17,9 +17,6 @@ import numpy as np
 
 from .config import TrOCRConfig
 
-# Tokens that are checked after one that was wrong, beyond as many as were right before it.
-_AFTER_ERROR = 4
-
 
 class DraftHead(nn.Module):
     """`config.draft_frames` tokens for each column of patches."""
@@ -60,7 +57,6 @@ class Draft:
 
     def __init__(self, tokens: list[int]):
         self._tokens = tokens
-        self._trusted = self._asked = len(tokens)
         # As long as nothing was wrong, so many were right, and no distances are needed; nor are
         # they for a token beyond the whole draft, which mostly is the end.
         self._right = 0
@@ -72,12 +68,6 @@ class Draft:
         """What is likely to come."""
         place = self._right if self._distances is None else self._distances.nearest()
         return self._tokens[place:]
-
-    def ahead(self, most: int) -> list[int]:
-        """The next tokens to check: of a draft that was wrong not far more than it was right."""
-        ahead = self.rest[: min(most, self._trusted)]
-        self._asked = len(ahead)
-        return ahead
 
     def agreement(self, length: int) -> float:
         """How much of the draft and of a text of so many tokens, now all said, is the same: 0 to 1.
@@ -95,9 +85,7 @@ class Draft:
         return 1.0 - min(1.0, different / longest) if longest else 1.0
 
     def say(self, tokens: list[int]) -> None:
-        """The decoder's text goes on with these: what was ahead, or less, and a last one."""
-        agreed = len(tokens) - 1
-        self._trusted = 2 * self._trusted if agreed == self._asked else agreed + _AFTER_ERROR
+        """The decoder's text goes on with these."""
         if self._distances is None:
             if self._tokens[self._right : self._right + len(tokens)] == tokens:
                 self._right += len(tokens)
