@@ -93,6 +93,30 @@ def test_what_is_doubtful_is_read_again_in_its_place(models, monkeypatch) -> Non
     assert given == {"quick": lines, "bundled": lines[1:]}
 
 
+def test_what_is_doubtful_waits_while_more_comes(models, monkeypatch) -> None:
+    large, small = models
+    asked: list[list[int]] = []
+
+    def confirmed(self, images, between: Callable[[], None]) -> list[Transcript | None]:
+        return [transcript("clear") if x.width % 20 else None for x in images]
+
+    def read(self, images, between: Callable[[], None]) -> list[Transcript]:
+        asked.append([x.width for x in images])
+        return [transcript("hard") for _ in images]
+
+    monkeypatch.setattr(Transcriber, "confirmed", confirmed)
+    monkeypatch.setattr(Transcriber, "__call__", read)
+    lines = [LineImage(np.zeros((48, 64), np.uint8), width) for width in (10, 20, 30, 40, 50)]
+    odd = LineImage(lines[0].pixels, 15, unusual=True)
+    reading = QuickFirst(large, small).begin()
+    found = []
+    for images in (lines[:2], lines[2:], [odd]):
+        reading.add(images, lambda: None)
+        found.append({i: "".join(t.texts) for i, t in reading.step(lambda: None)})
+    assert found == [{0: "clear"}, {2: "clear", 4: "clear"}, {1: "hard", 3: "hard", 5: "hard"}]
+    assert asked == [[20, 40, 15]] and not len(reading)
+
+
 def test_confirmed_is_what_is_read_and_drafted_alike(models) -> None:
     """Of lines under more and more noise some are drafted wrongly."""
     transcriber = Transcriber(models[1])

@@ -16,8 +16,8 @@ from ocrmypdf_trocr_mlx.checkpoints.load import Checkpoint, load
 from ocrmypdf_trocr_mlx.checkpoints.resolve import resolve
 from ocrmypdf_trocr_mlx.model.config import DecoderConfig, EncoderConfig, TrOCRConfig
 from ocrmypdf_trocr_mlx.recognizer import Recognizer, service, sizes
-from ocrmypdf_trocr_mlx.recognizer.pieces import Fitting, Transcript
-from ocrmypdf_trocr_mlx.recognizer.transcribe import AtOnce, Transcriber
+from ocrmypdf_trocr_mlx.recognizer.pieces import Fitting, LineImage, Transcript
+from ocrmypdf_trocr_mlx.recognizer.transcribe import Transcriber
 from ocrmypdf_trocr_mlx.training.evaluate import edit_distance
 
 FONT = ImageFont.load_default(32)
@@ -49,6 +49,26 @@ def test_each_line_gets_its_own_reading(checkpoint: Checkpoint) -> None:
         for text, truth in zip(part, own, strict=True):
             # A model may take a letter for another; a line or a piece gone astray is far more.
             assert edit_distance(text, truth) <= 1
+
+
+class AtOnce:
+    """What a stand-in has begun: it reads all that there is at a step."""
+
+    def __init__(self, read: Callable[[Sequence[LineImage], Callable[[], None]], list[Transcript]]):
+        self._read = read
+        self._images: list[LineImage] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def add(self, images: Sequence[LineImage], between: Callable[[], None]) -> None:
+        self._images += images
+
+    def step(self, between: Callable[[], None]) -> list[tuple[int, Transcript]]:
+        images, self._images = self._images, []
+        first, self._count = self._count, self._count + len(images)
+        return list(enumerate(self._read(images, between), first))
 
 
 class Slow:

@@ -17,7 +17,7 @@ from ocrmypdf_trocr_mlx.model.running import confirms
 
 from .pieces import LineImage, Transcript
 from .sizes import on_cpu
-from .transcribe import AtOnce, ReadsImages, Transcriber
+from .transcribe import ReadsImages, Transcriber, all_of
 
 log = logging.getLogger(__name__)
 
@@ -60,22 +60,50 @@ class QuickFirst:
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing
     ) -> list[Transcript]:
         """As a Transcriber."""
-        usual = [i for i, image in enumerate(images) if not image.unusual]
-        first = self._quick.confirmed([images[i] for i in usual], between) if usual else []
-        pairs = zip(usual, first, strict=True)
-        sure = {i: found for i, found in pairs if found is not None and is_sure(found)}
-        rest = [i for i in range(len(images)) if i not in sure]
-        if rest:
-            read = self._large([images[i] for i in rest], between)
-            sure |= dict(zip(rest, read, strict=True))
-        return [sure[i] for i in range(len(images))]
+        return all_of(self.begin(), images, between)
 
     def warm_up(self) -> None:
         """As `Transcriber.warm_up`; there is nothing a processor would gain."""
 
     def begin(self) -> ReadsImages:
         """As `Transcriber.begin`."""
-        return AtOnce(self)
+        return _Reading(self._quick, self._large)
+
+
+class _Reading:
+    """What the smaller model is not sure of waits until it has read all else: the large one takes
+    many lines at once in less time than few, of which it is the longer, the harder they are.
+    """
+
+    def __init__(self, quick: Transcriber, large: Transcriber):
+        self._quick, self._large = quick, large
+        self._count = 0
+        self._new: list[tuple[int, LineImage]] = []
+        self._unsure: list[tuple[int, LineImage]] = []
+
+    def __len__(self) -> int:
+        return len(self._new) + len(self._unsure)
+
+    def add(self, images: Sequence[LineImage], between: Callable[[], None]) -> None:
+        for number, image in enumerate(images, self._count):
+            (self._unsure if image.unusual else self._new).append((number, image))
+        self._count += len(images)
+
+    def step(self, between: Callable[[], None]) -> list[tuple[int, Transcript]]:
+        """What the smaller model is sure of, of those that it has not seen; else all others."""
+        if not self._new:
+            unsure, self._unsure = self._unsure, []
+            read = self._large([image for _, image in unsure], between)
+            return [(number, found) for (number, _), found in zip(unsure, read, strict=True)]
+        new, self._new = self._new, []
+        first = self._quick.confirmed([image for _, image in new], between)
+        sure = []
+        for (number, image), found in zip(new, first, strict=True):
+            if found is not None and is_sure(found):
+                sure.append((number, found))
+            else:
+                self._unsure.append((number, image))
+        return sure
 
 
 def is_sure(transcript: Transcript) -> bool:

@@ -51,11 +51,7 @@ class Transcriber:
         self, images: Sequence[LineImage], between: Callable[[], None] = nothing
     ) -> list[Transcript]:
         """Read images, in their order; what `between` raises ends it."""
-        reading, found = self.begin(), dict[int, Transcript]()
-        reading.add(images, between)
-        while reading:
-            found |= reading.step(between)
-        return [found[i] for i in range(len(images))]
+        return all_of(self.begin(), images, between)
 
     def begin(self) -> ReadsImages:
         """Ready for images, of one padded width unless it `mixes`."""
@@ -151,24 +147,15 @@ class _Running:
         return read
 
 
-class AtOnce:
-    """Images that are read by a function, all that there are at a step."""
-
-    def __init__(self, read: Callable[[Sequence[LineImage], Callable[[], None]], list[Transcript]]):
-        self._read = read
-        self._images: list[LineImage] = []
-        self._count = 0
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def add(self, images: Sequence[LineImage], between: Callable[[], None]) -> None:
-        self._images += images
-
-    def step(self, between: Callable[[], None]) -> list[tuple[int, Transcript]]:
-        images, self._images = self._images, []
-        first, self._count = self._count, self._count + len(images)
-        return list(enumerate(self._read(images, between), first))
+def all_of(
+    reading: ReadsImages, images: Sequence[LineImage], between: Callable[[], None]
+) -> list[Transcript]:
+    """What images say, in their order, where nothing else is being read."""
+    found: dict[int, Transcript] = {}
+    reading.add(images, between)
+    while reading:
+        found |= reading.step(between)
+    return [found[i] for i in range(len(images))]
 
 
 def without_loop(tokens: list[int], eos: Sequence[int]) -> list[int]:
