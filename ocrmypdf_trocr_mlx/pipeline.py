@@ -13,7 +13,7 @@ R = TypeVar("R")
 # One page is laid out while the lines of others are read.
 WORKERS = 4
 # While one takes long, so many times as many may be begun, and those that are done wait for it:
-# without them a third of 16 processors had nothing to do.
+# else a quarter of 16 processors had nothing to do.
 _AHEAD = 2
 
 

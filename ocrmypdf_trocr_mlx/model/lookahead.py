@@ -28,11 +28,11 @@ class Lookahead:
     def ahead(self, most: int) -> list[int]:
         """The next tokens to check: of a draft that was wrong not far more than it was right."""
         rest = self.draft.rest
-        again = repeated(self._text) if self._failed or not rest else []
-        self._repeats = bool(again)
-        if not again and self._in_vain < _IN_VAIN:
-            again = rest[: self._trusted]
-        self._asked = again[:most]
+        likely = repeated(self._text) if self._failed or not rest else []
+        self._repeats = bool(likely)
+        if not likely and self._in_vain < _IN_VAIN:
+            likely = rest[: self._trusted]
+        self._asked = likely[:most]
         return self._asked
 
     def say(self, tokens: list[int]) -> None:

@@ -71,8 +71,8 @@ class QuickFirst:
 
 
 class _Reading:
-    """What the smaller model is not sure of waits until it has read all else: the large one takes
-    many lines at once in less time than few, of which it is the longer, the harder they are.
+    """What the smaller model is not sure of waits until it has read all else: hard lines take the
+    large one many passes, and these cost less where more lines share them.
     """
 
     def __init__(self, quick: Transcriber, large: Transcriber):
