@@ -106,7 +106,8 @@ def test_what_is_doubtful_waits_while_more_comes(models, monkeypatch) -> None:
 
     monkeypatch.setattr(Transcriber, "confirmed", confirmed)
     monkeypatch.setattr(Transcriber, "__call__", read)
-    lines = [LineImage(np.zeros((48, 64), np.uint8), width) for width in (10, 20, 30, 40, 50)]
+    sizes = ((10, 64), (20, 32), (30, 64), (40, 96), (50, 64))
+    lines = [LineImage(np.zeros((48, padded), np.uint8), width) for width, padded in sizes]
     odd = LineImage(lines[0].pixels, 15, unusual=True)
     reading = QuickFirst(large, small).begin()
     found = []
@@ -114,7 +115,7 @@ def test_what_is_doubtful_waits_while_more_comes(models, monkeypatch) -> None:
         reading.add(images, lambda: None)
         found.append({i: "".join(t.texts) for i, t in reading.step(lambda: None)})
     assert found == [{0: "clear"}, {2: "clear", 4: "clear"}, {1: "hard", 3: "hard", 5: "hard"}]
-    assert asked == [[20, 40, 15]] and not len(reading)
+    assert asked == [[40, 15, 20]] and not len(reading)  # by their padded widths
 
 
 def test_confirmed_is_what_is_read_and_drafted_alike(models) -> None:

@@ -75,7 +75,7 @@ class Checked:
         return right
 
     def _look_ahead(self) -> None:
-        self._ahead = self._likely.ahead(self._text.room - 1)
+        self._ahead = self._likely.ahead(self._text.tokens, self._text.room - 1)
 
     def hypothesis(self) -> Hypothesis:
         return self._text.hypothesis(self._likely.draft.agreement(len(self._text.tokens) - 1))

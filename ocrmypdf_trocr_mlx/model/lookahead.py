@@ -15,20 +15,20 @@ _LONGEST, _LEAST, _AGAIN = 8, 4, 16
 
 
 class Lookahead:
-    """A text in the making: what to check next."""
+    """What to check next of a text in the making."""
 
     def __init__(self, draft: list[int]):
         self.draft = Draft(draft)
-        self._text: list[int] = []
         self._trusted = len(draft)
         self._in_vain = 0
         self._failed = self._repeats = False
         self._asked: list[int] = []
 
-    def ahead(self, most: int) -> list[int]:
-        """The next tokens to check: of a draft that was wrong not far more than it was right."""
+    def ahead(self, text: list[int], most: int) -> list[int]:
+        """The tokens to check after all that was said: more of what the text repeats, or of the
+        draft, if it was wrong not far more than it was right."""
         rest = self.draft.rest
-        likely = repeated(self._text) if self._failed or not rest else []
+        likely = repeated(text) if self._failed or not rest else []
         self._repeats = bool(likely)
         if not likely and self._in_vain < _IN_VAIN:
             likely = rest[: self._trusted]
@@ -39,7 +39,6 @@ class Lookahead:
         """The decoder's text goes on with these: what was ahead, or less, and a last one."""
         if not self._repeats:
             self._judge(tokens)
-        self._text += tokens
         self.draft.say(tokens)
 
     def _judge(self, said: list[int]) -> None:

@@ -92,7 +92,9 @@ class _Reading:
     def step(self, between: Callable[[], None]) -> list[tuple[int, Transcript]]:
         """What the smaller model is sure of, of those that it has not seen; else all others."""
         if not self._new:
-            unsure, self._unsure = self._unsure, []
+            # Those of one width are made ready together.
+            unsure = sorted(self._unsure, key=lambda each: -each[1].pixels.shape[1])
+            self._unsure = []
             read = self._large([image for _, image in unsure], between)
             return [(number, found) for (number, _), found in zip(unsure, read, strict=True)]
         new, self._new = self._new, []
