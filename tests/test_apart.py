@@ -158,7 +158,7 @@ def test_pages_wait_where_all_processes_are_at_work(pool) -> None:
 def test_only_a_gpu_is_worth_processes(recognizer, monkeypatch) -> None:
     assert type(apart.page_reader(recognizer)) is PageReader
     monkeypatch.setattr(apart, "on_cpu", lambda: False)
-    for cpus, kind, at_once in ((2, PageReader, 4), (8, apart.Apart, 8), (64, apart.Apart, 17)):
+    for cpus, kind, at_once in ((2, PageReader, 4), (8, apart.Apart, 11), (64, apart.Apart, 21)):
         monkeypatch.setattr("ocrmypdf_trocr_mlx.backend.available_cpus", lambda cpus=cpus: cpus)
         reader = apart.page_reader(recognizer)
         assert (type(reader), reader.at_once) == (kind, at_once)
