@@ -18,6 +18,7 @@ from PIL import Image
 
 from ocrmypdf_trocr_mlx import __version__, hocr
 from ocrmypdf_trocr_mlx.options import TrOcrOptions, get_options
+from ocrmypdf_trocr_mlx.packed import packed
 from ocrmypdf_trocr_mlx.printable import clean
 from ocrmypdf_trocr_mlx.result import Page
 
@@ -245,7 +246,8 @@ class TrOcrEngine(OcrEngine):
         input_file: Path, options: OcrOptions, page_number: int = 0
     ) -> tuple[OcrElement, str]:
         page = _read(input_file, options)
-        return hocr.to_element(page, _dpi(input_file), page_number), _text(page)
+        element = hocr.to_element(page, _dpi(input_file), page_number)
+        return packed(element), _text(page)
 
     @staticmethod
     def generate_hocr(
