@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,7 +23,17 @@ pytest.importorskip("psutil", reason="needs the extra bench")
 pytest.importorskip("rapidfuzz", reason="needs the extra bench")
 pytest.importorskip("scipy", reason="needs the extra bench")
 
-from ocrmypdf_trocr_mlx.bench import command, engines, layout_time, pages, scaling, turned, whole
+from ocrmypdf_trocr_mlx.bench import (
+    command,
+    engines,
+    figure,
+    layout_time,
+    pages,
+    scaling,
+    turned,
+    whole,
+)
+from ocrmypdf_trocr_mlx.bench.scores import TextScore
 from ocrmypdf_trocr_mlx.orientation import find_skew
 
 FAKE = str(Path(__file__).with_name("fake_reader_plugin.py"))
@@ -312,3 +323,36 @@ def test_the_plot_of_scaling_shows_what_was_measured(tmp_path):
     scaling.plot([flat[0], command.Result("", "", 10, 10, 10, 10**9, None)], tmp_path / "up.png")
     with Image.open(tmp_path / "flat.png") as a, Image.open(tmp_path / "up.png") as b:
         assert a.format == "PNG" and a.tobytes() != b.tobytes()
+
+
+def test_the_plot_of_engines_shows_what_was_measured(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="drawing needs matplotlib")
+    panels = {}
+
+    @contextlib.contextmanager
+    def kept(*arguments):
+        with figure.drawn(*arguments) as axes:
+            yield axes
+            for each in axes:
+                labels = [text.get_text() for text in each.get_xticklabels()]
+                bars = {c.get_label(): [bar.get_height() for bar in c] for c in each.containers}
+                panels[each.get_title()] = labels, bars
+
+    monkeypatch.setattr(command, "drawn", kept)
+    text = TextScore(characters=200, flexible_errors=3)
+    results = [
+        command.Result("letters", "ours", 4, 8.0, 12.0, 300_000_000, text),
+        command.Result("letters", "other", 4, 2.0, 4.0, 100_000_000, None),
+        command.Result("forms", "ours", 2, 10.0, 5.0, 200_000_000, None),
+    ]
+    command.plot(results, tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as image:
+        assert image.format == "PNG"
+    assert {tuple(labels) for labels, _ in panels.values()} == {("letters", "forms")}
+    bars = {title: found for title, (_, found) in panels.items()}
+    assert bars["pages a minute"] == {"ours": [30, 12], "other": [120]}
+    assert bars["core seconds a page"] == {"ours": [3, 2.5], "other": [1]}
+    assert bars["peak memory, MB"] == {"ours": [300, 200], "other": [100]}
+    errors = bars["fCER, %"]
+    assert errors["ours"][0] == pytest.approx(1.5)
+    assert np.isnan([errors["ours"][1], *errors["other"]]).all()

@@ -10,11 +10,13 @@ import importlib.metadata
 import importlib.util
 import io
 import logging
+import math
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ import psutil
 from PIL import Image
 
 from .engines import Settings, Unavailable, cpu_seconds
+from .figure import drawn
 from .report import number, percent
 from .scores import TextScore, score
 from .truth import TruthPage, is_case_blind, named, read_folder, spread
@@ -119,6 +122,37 @@ def run(
                 except RuntimeError as e:
                     log.error("%s", e)
     return results
+
+
+# What is drawn of a result; nothing where it has no such figure.
+_DRAWN: dict[str, Callable[[Result], float]] = {
+    "pages a minute": lambda r: 60 * r.pages / r.seconds,
+    "core seconds a page": lambda r: r.cpu_seconds / r.pages,
+    "peak memory, MB": lambda r: r.peak_bytes / 1e6,
+    "fCER, %": lambda r: 100 * r.text.fcer if r.text else math.nan,
+}
+
+
+def plot(results: Sequence[Result], path: Path) -> None:
+    """Each figure by document, the engines beside each other, as a PNG; ImportError where
+    matplotlib is missing."""
+    documents, engines = (
+        list(dict.fromkeys(names))
+        for names in ([r.document for r in results], [r.engine for r in results])
+    )
+    width = 0.8 / max(1, len(engines))
+    with drawn(path, len(_DRAWN), (4 * len(_DRAWN), 4)) as panels:
+        for axes, (title, figure) in zip(panels, _DRAWN.items(), strict=True):
+            for i, engine in enumerate(engines):
+                found = [r for r in results if r.engine == engine]
+                at = [documents.index(r.document) + i * width for r in found]
+                bars = axes.bar(at, list(map(figure, found)), width, label=engine)
+                axes.bar_label(bars, fmt="%.3g", fontsize=7)
+            middle = (len(engines) - 1) * width / 2
+            axes.set_xticks([k + middle for k in range(len(documents))], documents, rotation=20)
+            axes.set_title(title)
+        names = panels[0].get_legend_handles_labels()
+        panels[0].figure.legend(*names, loc="lower center", bbox_to_anchor=(0.5, 0.97), ncols=9)
 
 
 def _document(source: Path, target: Path, limit: int | None, nocase: bool) -> Document:

@@ -49,6 +49,7 @@ Rendered = Annotated[int, typer.Option("--pages", min=1, metavar="N", help="Page
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the single figures, too.")
 ]
+Plot = Annotated[Path | None, typer.Option(metavar="PNG", help="Draw it; needs matplotlib.")]
 Save = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Write what each engine found, in the form of the truth."),
@@ -282,6 +283,7 @@ def command(
     device: Device = "auto",
     language: Language = "eng",
     json_file: Json = None,
+    plot: Plot = None,
 ) -> None:
     """Run the whole command `ocrmypdf` on PDFs with each engine: time, memory, errors.
 
@@ -290,9 +292,12 @@ def command(
     from . import command as bench
     from .engines import open_engines
 
+    _check_plot(plot)
     opened = open_engines(bench.COMMANDS, engines or [], _settings(model, device, language))
     results = bench.run(sources, opened, limit, nocase, jobs)
     _report(bench.HEADERS, [r.row() for r in results], [r.to_json() for r in results], json_file)
+    if plot is not None:
+        bench.plot(results, plot)
     if len(results) < len(sources) * len(opened):
         raise typer.Exit(1)
 
@@ -308,16 +313,13 @@ def scaling(
     model: Model = None,
     device: Device = "auto",
     json_file: Json = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Draw it; needs matplotlib.")
-    ] = None,
+    plot: Plot = None,
 ) -> None:
     """Run `ocrmypdf` on rendered documents of more and more pages: time and peak memory."""
     from . import scaling as bench
     from .command import COMMANDS
 
-    if plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("--plot needs matplotlib: pip install matplotlib")
+    _check_plot(plot)
     arguments = COMMANDS["trocr"](_settings(model, device, "eng"))
     results = bench.run(pages or _PAGES, lines, arguments, jobs)
     records = [result.to_json() for result in results]
@@ -339,6 +341,12 @@ def _settings(model: str | None, device: str, language: str) -> Settings:
     from .engines import Settings
 
     return Settings(model, device, language)
+
+
+def _check_plot(plot: Path | None) -> None:
+    """Before anything is measured."""
+    if plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("--plot needs matplotlib: pip install matplotlib")
 
 
 def _report(headers: Any, rows: list[list[str]], figures: Any, json_file: Path | None) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from ocrmypdf_trocr_mlx.samples import rendered_lines
 
 from .command import Arguments, Document, Result, run_command, write_pdf
+from .figure import drawn
 from .report import number, percent
 
 log = logging.getLogger(__name__)
@@ -79,22 +80,15 @@ def rows(results: Sequence[Result], lines: int) -> list[list[str]]:
 
 def plot(results: Sequence[Result], path: Path) -> None:
     """Time and memory by pages as a PNG; ImportError where matplotlib is missing."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     pages = [result.pages for result in results]
-    figure, (time, memory) = pyplot.subplots(1, 2, figsize=(10, 4))
-    time.plot(pages, [result.seconds for result in results], "o-", label="wall")
-    time.plot(pages, [result.cpu_seconds for result in results], "o-", label="processors")
-    time.set_ylabel("seconds")
-    time.legend()
-    memory.plot(pages, [result.peak_bytes / 1e6 for result in results], "o-")
-    memory.set_ylabel("peak memory, MB")
-    for axes in (time, memory):
-        axes.set_xlabel("pages")
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-    figure.savefig(path, format="png", dpi=120, bbox_inches="tight")
-    pyplot.close(figure)
+    with drawn(path, 2, (10, 4)) as (time, memory):
+        time.plot(pages, [result.seconds for result in results], "o-", label="wall")
+        time.plot(pages, [result.cpu_seconds for result in results], "o-", label="processors")
+        time.set_ylabel("seconds")
+        time.legend()
+        memory.plot(pages, [result.peak_bytes / 1e6 for result in results], "o-")
+        memory.set_ylabel("peak memory, MB")
+        for axes in (time, memory):
+            axes.set_xlabel("pages")
+            axes.set_xlim(left=0)
+            axes.set_ylim(bottom=0)

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from .figure import drawn
+
 SIDES = ("mlx", "torch")
 BATCH_SIZES = (1, 8, 32)
 # With a batch of one, lines are read one by one: a few tell as much as many.
@@ -109,21 +111,16 @@ def _run(job: dict[str, Any]) -> Side:
 
 def plot(comparison: Comparison, path: Path) -> None:
     """Lines a second by batch size as a PNG; ImportError where matplotlib is missing."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4))
     sides = [side for side in (comparison.mlx, comparison.torch) if side is not None]
-    for i, side in enumerate(sides):
-        positions = np.arange(len(side.lines_per_second)) + (i - 0.5) * 0.4
-        bars = axes.bar(positions, list(side.lines_per_second.values()), 0.4, label=side.version)
-        axes.bar_label(bars, fmt="%.1f")
-    axes.set_xticks(range(len(comparison.mlx.ms)), list(comparison.mlx.ms))
-    axes.set_xlabel("lines in a batch")
-    axes.set_ylabel("lines a second")
-    axes.set_title(f"{comparison.mlx.device}, {comparison.lines} lines")
-    axes.legend()
-    figure.savefig(path, format="png", dpi=120, bbox_inches="tight")
-    pyplot.close(figure)
+    with drawn(path, 1, (6, 4)) as (axes,):
+        for i, side in enumerate(sides):
+            positions = np.arange(len(side.lines_per_second)) + (i - 0.5) * 0.4
+            bars = axes.bar(
+                positions, list(side.lines_per_second.values()), 0.4, label=side.version
+            )
+            axes.bar_label(bars, fmt="%.1f")
+        axes.set_xticks(range(len(comparison.mlx.ms)), list(comparison.mlx.ms))
+        axes.set_xlabel("lines in a batch")
+        axes.set_ylabel("lines a second")
+        axes.set_title(f"{comparison.mlx.device}, {comparison.lines} lines")
+        axes.legend()
