@@ -26,7 +26,7 @@ from .quick import QuickFirst, load_quick
 from .reading import Reading
 from .sizes import on_cpu, suitable_batch, suitable_lanes
 from .transcribe import Transcriber
-from .work import AtWork, ClosedError, Job, Line
+from .work import AtWork, ClosedError, Job, Line, Turn
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +65,16 @@ class Recognizer:
         self._transcriber: Transcriber | QuickFirst = (
             Transcriber(checkpoint, beams) if quick is None else QuickFirst(checkpoint, quick)
         )
+        # A smaller model leaves what it is unsure of until it has seen the rest: were that of all
+        # pages, they would all be done at the same time.
+        self._by_page = quick is not None
         self._device = device
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
         self._batches: deque[list[Job]] = deque()
+        self._turn = Turn(False, 0)  # of these batches
+        self._numbers = itertools.count(1)
         self._closed = False
         backend.prepare(device)
         self._batch_size = batch_size or suitable_batch(checkpoint.config)
@@ -105,11 +110,12 @@ class Recognizer:
         self, crops: Sequence[np.ndarray], fitting: Fitting, characters: bool
     ) -> list[Future[Reading]]:
         self._check_process()
+        turn = self._next_turn(len(crops))
         futures: list[Future[Reading]] = []
         jobs: list[Job] = []
         for crop in crops:
             cut = CutLine(crop, fitting, characters)
-            line = Line(cut.images, cut.reading, Future())
+            line = Line(cut.images, cut.reading, Future(), turn)
             if not cut.images:  # blank
                 line.future.set_result(Reading())
             futures.append(line.future)
@@ -125,9 +131,12 @@ class Recognizer:
         if not images:
             return []
         self._check_process()
-        line = Line(images, list, Future())
+        line = Line(images, list, Future(), self._next_turn(len(images)))
         self._queue(line.jobs)
         return line.future.result()
+
+    def _next_turn(self, lines: int) -> Turn:
+        return Turn(lines > _LEAST_BATCH, next(self._numbers))
 
     @property
     def fitting(self) -> Fitting:
@@ -191,7 +200,7 @@ class Recognizer:
             backend.prepare(self._device)
             if not on_cpu():
                 self._warm_up()
-            while (jobs := self._take(len(at_work))) is not None:
+            while (jobs := self._take(at_work)) is not None:
                 at_work.go_on(jobs)
         except BaseException as e:
             if not isinstance(e, ClosedError):
@@ -217,13 +226,12 @@ class Recognizer:
         except Exception:  # whoever has a line read will be told
             log.debug("The model could not be warmed up", exc_info=True)
 
-    def _take(self, at_work: int) -> list[Job] | None:
+    def _take(self, at_work: AtWork) -> list[Job] | None:
         """Lines to read with those at work, perhaps none; None when closed.
 
-        Waits where none is at work.  Lines nobody waits for are left out.  All lines that wait
-        are made into batches when the last of the batches before is taken.
+        Waits where none is at work.  Lines nobody waits for are left out.
         """
-        room = self._batch_size - at_work
+        room = self._batch_size - len(at_work)
         with self._changed:
             while True:
                 self._changed.wait_for(
@@ -234,7 +242,7 @@ class Recognizer:
                 if at_work and room < _JOIN_SHARE * self._batch_size:
                     return []
                 self._make_batches()
-                if not self._batches:
+                if not self._batches or not self._may_join(at_work):
                     return []
                 batch = self._batches.popleft()
                 if rest := batch[room:]:
@@ -242,15 +250,33 @@ class Recognizer:
                 if jobs := [job for job in batch[:room] if _begin(job.line.future)]:
                     return jobs
 
+    def _may_join(self, at_work: AtWork) -> bool:
+        """By page only lines whose turn comes no later than that of those at work."""
+        return not (at_work and self._by_page) or self._turn <= at_work.turn
+
     def _make_batches(self) -> None:
-        """Of all that wait, where there are none."""
-        if self._batches:
+        """Of all that wait, or of one turn, when the last of the batches before is taken."""
+        if self._batches and not (self._by_page and self._overtaken()):
             return
-        jobs, self._waiting = self._waiting, []
+        jobs = [*itertools.chain(*self._batches), *self._waiting]
+        if not jobs:
+            return
+        self._waiting = []
+        if self._by_page:
+            jobs.sort(key=lambda job: job.line.turn)
+            self._turn = jobs[0].line.turn
+            # Where these are few, others are read with them.
+            count = sum(job.line.turn == self._turn for job in jobs)
+            count = max(count, _LEAST_BATCH * self._lanes)
+            jobs, self._waiting = jobs[:count], jobs[count:]
         share = -(-len(jobs) // self._lanes)
         size = min(self._batch_size, max(_LEAST_BATCH, share))
-        self._batches.extend(_batches(jobs, size, self._transcriber.mixes, self._lanes))
+        self._batches = deque(_batches(jobs, size, self._transcriber.mixes, self._lanes))
         self._changed.notify_all()
+
+    def _overtaken(self) -> bool:
+        """Whether lines wait that are to be read before those of the batches."""
+        return any(job.line.turn < self._turn for job in self._waiting)
 
 
 def _serve(recognizers: list[Recognizer]) -> None:

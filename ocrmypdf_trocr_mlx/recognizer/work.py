@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import mlx.core as mx
 
@@ -18,13 +18,27 @@ from .transcribe import ReadsImages, Transcriber
 log = logging.getLogger(__name__)
 
 
+class Turn(NamedTuple):
+    """Which lines are read first, where a page is read after the other: few ones, which are most
+    often what a page still waits for, then those that came first.  Lines of a page share theirs.
+    """
+
+    many: bool
+    number: int
+
+
 class Line:
     """Images that are read together: what each says, and who waits for what is made of all."""
 
     def __init__(
-        self, images: Sequence[LineImage], finish: Callable[[list[Transcript]], Any], future: Future
+        self,
+        images: Sequence[LineImage],
+        finish: Callable[[list[Transcript]], Any],
+        future: Future,
+        turn: Turn,
     ):
         self.future = future
+        self.turn = turn
         self.jobs = [Job(self, i, image) for i, image in enumerate(images)]
         self._finish = finish
         self._read: list[Transcript | None] = [None] * len(images)
@@ -74,6 +88,11 @@ class AtWork:
     @property
     def jobs(self) -> list[Job]:
         return list(self._jobs.values())
+
+    @property
+    def turn(self) -> Turn:
+        """The first of those of its jobs, of which there must be some."""
+        return min(job.line.turn for job in self._jobs.values())
 
     def __len__(self) -> int:
         return len(self._jobs)
