@@ -214,7 +214,7 @@ def test_memory_of_a_fork_is_its_parents(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("layout", "nowhere"), "nowhere: not a folder"),
+        (("layout", "nowhere", "--engine", "trocr"), "nowhere: not a folder"),
         (("layout", ".", "--engine", "other"), "--engine other: choose from trocr"),
         (("table", ".", "--engine", "other"), "--engine other: choose from trocr"),
         (("command", "nowhere.pdf", "--engine", "tesseract"), "nowhere.pdf: neither a folder"),
